@@ -1,0 +1,266 @@
+"""Where the app is and which server it talks to. The only reader of the environment in the core.
+
+Arguments beat the environment, which beats the defaults. Everything wrong is reported at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from inngest_sdk.errors import ConfigError
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+CLOUD_API_ORIGIN = "https://api.inngest.com"
+CLOUD_EVENT_API_ORIGIN = "https://inn.gs"
+DEV_SERVER_ORIGIN = "http://localhost:8288"
+DEFAULT_REQUEST_TIMEOUT = 30.0
+
+# Set by the hosts that deploy each branch by itself; the same three as the official SDK reads.
+BRANCH_VARIABLES = ("RAILWAY_GIT_BRANCH", "RENDER_GIT_BRANCH", "VERCEL_GIT_COMMIT_REF")
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off")
+_SIGNING_KEY = re.compile(r"(signkey-\w+-)?([0-9a-fA-F]{2})+")
+_SECRET_REFERENCES = ("ssm:", "secretsmanager:", "gcp-secret:", "keyvault:")
+
+
+class Secret:
+    """A text that does not show itself in reprs, logs and tracebacks; `reveal()` tells it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Tell the secret."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The settings of one client.
+
+    Origins have no slash at their end. `request_timeout` is in seconds. `env` is the branch
+    environment, if any. `serve_origin` and `serve_path` are the environment's; a front door's own
+    arguments beat them (`registration.sync_url`).
+    """
+
+    is_production: bool = True
+    api_origin: str = CLOUD_API_ORIGIN
+    event_api_origin: str = CLOUD_EVENT_API_ORIGIN
+    event_key: Secret | None = None
+    signing_key: Secret | None = None
+    signing_key_fallback: Secret | None = None
+    env: str | None = None
+    serve_origin: str | None = None
+    serve_path: str | None = None
+    allow_in_band_sync: bool = True
+    request_timeout: float = DEFAULT_REQUEST_TIMEOUT
+
+    @property
+    def signing_keys(self) -> tuple[str, ...]:
+        """The signing key and its fallback, those that are set, in the order to try them."""
+        keys = (self.signing_key, self.signing_key_fallback)
+        return tuple(key.reveal() for key in keys if key is not None)
+
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        api_base_url: str | None = None,
+        env: str | None = None,
+        event_api_base_url: str | None = None,
+        event_key: str | None = None,
+        is_production: bool | None = None,
+        request_timeout: int | timedelta | None = None,
+        signing_key: str | None = None,
+    ) -> Config:
+        """Settle every setting from these arguments and the environment (this process's, unless
+        `environ` is given). An int of `request_timeout` is milliseconds.
+
+        Raises ConfigError that names every variable or argument with a bad value; secrets are
+        not shown.
+        """
+        settings = _Settings(os.environ if environ is None else environ)
+        dev, dev_url = settings.read("INNGEST_DEV", _switch_or_url) or (False, None)
+        production = not dev if is_production is None else is_production
+        base_url = settings.read("INNGEST_BASE_URL", _base_url)
+        if base_url is None and not production:
+            base_url = dev_url or DEV_SERVER_ORIGIN
+        allow_in_band_sync = settings.read("INNGEST_ALLOW_IN_BAND_SYNC", _switch)
+        timeout = settings.check("request_timeout", request_timeout, _seconds)
+        config = cls(
+            is_production=production,
+            api_origin=settings.check("api_base_url", api_base_url, _base_url)
+            or settings.read("INNGEST_API_BASE_URL", _base_url)
+            or base_url
+            or CLOUD_API_ORIGIN,
+            event_api_origin=settings.check("event_api_base_url", event_api_base_url, _base_url)
+            or settings.read("INNGEST_EVENT_API_BASE_URL", _base_url)
+            or base_url
+            or CLOUD_EVENT_API_ORIGIN,
+            event_key=settings.check("event_key", event_key, _event_key)
+            or settings.read("INNGEST_EVENT_KEY", _event_key),
+            signing_key=settings.check("signing_key", signing_key, _signing_key)
+            or settings.read("INNGEST_SIGNING_KEY", _signing_key),
+            signing_key_fallback=settings.read("INNGEST_SIGNING_KEY_FALLBACK", _signing_key),
+            env=env or settings.first("INNGEST_ENV", *BRANCH_VARIABLES),
+            serve_origin=settings.read("INNGEST_SERVE_ORIGIN", origin),
+            serve_path=settings.read("INNGEST_SERVE_PATH", path),
+            allow_in_band_sync=True if allow_in_band_sync is None else allow_in_band_sync,
+            request_timeout=DEFAULT_REQUEST_TIMEOUT if timeout is None else timeout,
+        )
+        settings.complain()
+        return config
+
+    def serving(self, serve_origin: str | None, serve_path: str | None) -> Config:
+        """Return this config with a front door's own arguments put before the environment's.
+
+        Raises ConfigError.
+        """
+        settings = _Settings({})
+        config = replace(
+            self,
+            serve_origin=settings.check("serve_origin", serve_origin, origin) or self.serve_origin,
+            serve_path=settings.check("serve_path", serve_path, path) or self.serve_path,
+        )
+        settings.complain()
+        return config
+
+
+class _Settings:
+    """Reads values by name and remembers what is wrong with them. An empty value is no value:
+    templates and compose files often set variables to nothing."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._problems: list[str] = []
+
+    def first(self, *names: str) -> str | None:
+        return next((value for name in names if (value := self._environ.get(name))), None)
+
+    def read(self, name: str, convert: Callable[[str], T]) -> T | None:
+        # A newline at the end is what `echo key | …` and many secret stores leave behind.
+        return self.check(name, self._environ.get(name, "").strip(), convert)
+
+    def check(self, name: str, value: V | None, convert: Callable[[V], T]) -> T | None:
+        if value is None or value == "":
+            return None
+        try:
+            return convert(value)
+        except ValueError as error:
+            self._problems.append(f"{name} {error}")
+            return None
+
+    def complain(self) -> None:
+        if self._problems:
+            raise ConfigError("; ".join(self._problems))
+
+
+# Each of these reads one value, or raises a ValueError that goes on after the setting's name.
+
+
+def origin(value: str) -> str:
+    """Read scheme and host, such as "https://example.com". Raises ValueError."""
+    url = _base_url(value)
+    if urlsplit(url).path:
+        raise ValueError(
+            f"is {value!r}, with a path; it takes only scheme and host: the path goes to "
+            "INNGEST_SERVE_PATH or serve_path"
+        )
+    return url
+
+
+def path(value: str) -> str:
+    """Read the path of a URL, with or without its first slash. Raises ValueError."""
+    if "://" in value or "?" in value or "#" in value:
+        raise ValueError(f"is {value!r}; it takes a path such as '/api/inngest'")
+    return value if value.startswith("/") else f"/{value}"
+
+
+def _base_url(value: str) -> str:
+    example = "'https://inngest.example.com'"
+    try:
+        parts = urlsplit(value)
+        valid_port = parts.port != 0  # ValueError for what is no port
+    except ValueError as error:
+        raise ValueError(f"is {value!r}: {error}; it takes a URL such as {example}") from None
+    has_host = parts.scheme in ("http", "https") and parts.hostname and valid_port
+    if not has_host or parts.query or parts.fragment:
+        raise ValueError(f"is {value!r}; it takes a URL such as {example}")
+    return value.rstrip("/")
+
+
+def _switch(value: str) -> bool:
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise ValueError(f"is {value!r}; it takes 1 or 0")
+
+
+def _switch_or_url(value: str) -> tuple[bool, str | None]:
+    if "://" in value:
+        return True, _base_url(value)
+    try:
+        return _switch(value), None
+    except ValueError:
+        raise ValueError(f"is {value!r}; it takes 1, 0, or the dev server's URL") from None
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int) and not isinstance(value, bool):
+        seconds = value / 1000
+    else:
+        seconds = 0.0
+    if seconds <= 0:
+        raise ValueError(f"is {value!r}; it takes milliseconds or a timedelta, above zero")
+    return seconds
+
+
+def _event_key(value: str) -> Secret:
+    _refuse_reference(value)
+    return Secret(value)
+
+
+def _signing_key(value: str) -> Secret:
+    _refuse_reference(value)
+    if not _SIGNING_KEY.fullmatch(value):
+        raise ValueError(
+            "is not a signing key (not shown here): it takes an even number of hex digits, with "
+            "or without a prefix such as 'signkey-prod-'"
+        )
+    return Secret(value)
+
+
+def _refuse_reference(value: str) -> None:
+    for scheme in _SECRET_REFERENCES:
+        if value.startswith(scheme):
+            raise ValueError(
+                f"refers to a secret ({scheme}…); references are not resolved yet: set the value "
+                "itself, for instance from your template"
+            )

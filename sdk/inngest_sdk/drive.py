@@ -1,0 +1,98 @@
+"""Performs the effects of a flow: with `transport`, the only place that knows sync from async."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inngest_sdk import transport
+from inngest_sdk.effects import Effect, Fetch, Flow, Invocation, Invoke, Outcome, Pause
+from inngest_sdk.errors import UnreachableError
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+
+def drive(flow: Flow[T]) -> T:
+    """Run a flow to its result, blocking. Async user functions run on this thread's one loop."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = _perform(effect)
+            except UnreachableError as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def drive_async(flow: Flow[T]) -> T:
+    """Run a flow to its result on the running loop. Sync user functions run in a thread."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                answer = await _perform_async(effect)
+            except UnreachableError as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+
+def _perform(effect: Effect) -> Any:
+    match effect:
+        case Fetch(request, timeout):
+            return transport.send(request, timeout)
+        case Pause(seconds):
+            transport.sleep(seconds)
+        case Invoke(invocation):
+            return _on_loop(invocation) if invocation.is_async else invocation.run()
+
+
+async def _perform_async(effect: Effect) -> Any:
+    import asyncio
+
+    match effect:
+        case Fetch(request, timeout):
+            return await transport.send_async(request, timeout)
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
+        case Invoke(invocation):
+            if invocation.is_async:
+                return await invocation.run_async()
+            return await asyncio.to_thread(invocation.run)
+
+
+_loops = threading.local()
+
+
+def _on_loop(invocation: Invocation) -> Outcome:
+    """Run on a loop that stays: pools of connections that user code keeps are bound to it."""
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _loop().run_until_complete(invocation.run_async())
+    raise RuntimeError(
+        "a blocking entrypoint was called on a thread whose event loop is running; call it "
+        "through asyncio.to_thread, or use the ASGI entrypoint"
+    )
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    import asyncio
+
+    loop: asyncio.AbstractEventLoop | None = getattr(_loops, "loop", None)
+    if loop is None or loop.is_closed():
+        loop = _loops.loop = asyncio.new_event_loop()
+    return loop

@@ -1,0 +1,101 @@
+"""What the core asks of the world. A flow yields these; a driver (`drive`) performs them.
+
+A flow is a generator: `answer = yield from fetch(request)`. One body of logic so serves sync and
+async callers, and a test plays the world by hand with `next(flow)` and `flow.send(...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from inngest_sdk.http import Request, Response
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Returned:
+    """User code ran to its end. `value` is as user code returned it."""
+
+    value: object
+
+
+@dataclass(frozen=True)
+class Raised:
+    """User code, outside of any step, raised this."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Reported:
+    """User code got as far as these ops (wire.md A9), and has more to do."""
+
+    ops: tuple[dict[str, Any], ...]
+    retry_after: str | None = None
+
+
+Outcome: TypeAlias = "Returned | Raised | Reported"
+
+
+class Invocation(Protocol):
+    """One call of a user function, ready to run, once."""
+
+    @property
+    def is_async(self) -> bool:
+        """Which of the two methods: `run_async`, else `run`."""
+        ...
+
+    def run(self) -> Outcome:
+        """Run a sync function to its outcome."""
+        ...
+
+    async def run_async(self) -> Outcome:
+        """Run an async function to its outcome, on the running loop."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Send this request; the answer is a Response. Raises UnreachableError into the flow when
+    no response came within `timeout` seconds."""
+
+    request: Request
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Invoke:
+    """Run user code; the answer is an Outcome. What user code raises never escapes from it."""
+
+    invocation: Invocation
+
+
+Effect: TypeAlias = "Fetch | Pause | Invoke"
+Flow: TypeAlias = Generator[Effect, Any, T]
+
+
+def fetch(request: Request, timeout: float = 30.0) -> Flow[Response]:
+    """Ask for an HTTP exchange."""
+    response: Response = yield Fetch(request, timeout)
+    return response
+
+
+def pause(seconds: float) -> Flow[None]:
+    """Ask to wait."""
+    yield Pause(seconds)
+
+
+def invoke(invocation: Invocation) -> Flow[Outcome]:
+    """Ask for user code to be run."""
+    outcome: Outcome = yield Invoke(invocation)
+    return outcome

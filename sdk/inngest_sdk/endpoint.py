@@ -1,0 +1,276 @@
+"""The one way in: a request comes as a value, a response goes out as a value.
+
+GET introspects, PUT registers, POST calls a function or answers the trust probe. Here, and only
+here, errors become responses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from inngest_sdk import signing, wire
+from inngest_sdk.client import Inngest, RegisteredHandler
+from inngest_sdk.effects import Flow, Outcome, Raised, Reported, Returned, invoke
+from inngest_sdk.errors import (
+    BodyTooLargeError,
+    ConfigError,
+    FunctionNotFoundError,
+    MethodNotAllowedError,
+    OutputUnserializableError,
+    ProtocolError,
+    QueryMissingError,
+    ResponseTooLargeError,
+    ServerKindMismatchError,
+    SignatureInvalidError,
+    SigningKeyMissingError,
+    StateUnavailableError,
+    UnreachableError,
+)
+from inngest_sdk.failure import error_json, is_retriable, retry_after
+from inngest_sdk.http import Request, Response, dumps
+from inngest_sdk.introspection import inspect
+from inngest_sdk.invocation import FunctionCall
+from inngest_sdk.registration import fetch_with_keys, register, sync_url
+from inngest_sdk.serializer import NoOutputType
+
+MAX_REQUEST = 100 * 1024 * 1024  # bytes; the Go SDK's default, far above what servers send
+
+
+@dataclass(frozen=True)
+class Entrypoint:
+    """What a front door knows of itself.
+
+    `framework` and `platform` are named to the server. `serve_origin` and `serve_path` are the
+    code's arguments: they beat the environment, which beats the request's URL. Answers over
+    `max_response_bytes` become an error that names the limit, `limit_name`.
+    """
+
+    framework: str
+    platform: str
+    serve_origin: str | None = None
+    serve_path: str | None = None
+    max_response_bytes: int = wire.MAX_RESPONSE
+    limit_name: str = "the Inngest server"
+
+
+def serve(
+    client: Inngest, request: Request, entrypoint: Entrypoint, *, now: float
+) -> Flow[Response]:
+    """Answer one request; `now` is Unix seconds. Never raises: every error becomes a response."""
+    try:
+        response = yield from _answer(client, request, entrypoint, now)
+    except ProtocolError as error:
+        response = wire.refused(error)
+    except ConfigError as error:
+        response = wire.failed(error_json(error), retriable=True)
+    except Exception as error:
+        client.logger.exception("inngest: a request could not be answered")
+        response = wire.failed(error_json(error), retriable=True)
+    return finish(response, entrypoint)
+
+
+def finish(response: Response, entrypoint: Entrypoint) -> Response:
+    """Put on what every answer carries, and keep it within the platform's limit."""
+    limit = entrypoint.max_response_bytes
+    if len(response.body) > limit:
+        response = too_large(len(response.body), limit, entrypoint.limit_name)
+    if response.status == 401:
+        # Strangers learn nothing but that the refusal is ours (wire.md A1).
+        headers = {"content-type": "application/json", "x-inngest-sdk-handled": "true"}
+        return replace(response, headers=headers)
+    common = wire.sdk_headers(entrypoint.framework, entrypoint.platform)
+    return replace(response, headers={**common, **response.headers})
+
+
+def too_large(size: int, limit: int, limit_name: str) -> Response:
+    """The answer in place of one that the platform would refuse to carry."""
+    return wire.refused(
+        ResponseTooLargeError(
+            f"the answer has {size:,} bytes; {limit_name} takes at most {limit:,}. Keep large "
+            "values elsewhere (a bucket) and return references, or send fewer steps at once."
+        )
+    )
+
+
+def _answer(
+    client: Inngest, request: Request, entrypoint: Entrypoint, now: float
+) -> Flow[Response]:
+    if len(request.body) > MAX_REQUEST:
+        raise BodyTooLargeError(f"the request has {len(request.body):,} bytes; at most {MAX_REQUEST:,}")
+    key = _verified_key(client, request, now)
+    _check_server_kind(client, request, verified=key is not None)
+    if request.method == "GET":
+        return _introspect(client, request, entrypoint, verified=key is not None)
+    if request.method == "PUT":
+        url = sync_url(
+            request.url, client.config, entrypoint.serve_origin, entrypoint.serve_path
+        )
+        return (
+            yield from register(
+                client,
+                request,
+                url,
+                framework=entrypoint.framework,
+                platform=entrypoint.platform,
+                now=now,
+                verified=key is not None,
+                serve_origin=entrypoint.serve_origin,
+                serve_path=entrypoint.serve_path,
+            )
+        )
+    if request.method != "POST":
+        raise MethodNotAllowedError(
+            f"{request.method} means nothing here; GET introspects, PUT registers, POST calls"
+        )
+    _require_signature(client, verified=key is not None)
+    if request.query.get("probe") == "trust":
+        return _prove_trust(key, now)
+    return (yield from _call(client, request))
+
+
+def _verified_key(client: Inngest, request: Request, now: float) -> str | None:
+    """The key that verifies the request's signature; None if it is unsigned, or if this is a dev
+    app without a key. A signature that is there must be right, in dev mode too."""
+    header = request.headers.get("x-inngest-signature")
+    keys = client.config.signing_keys
+    if header is None or not keys:
+        return None
+    return signing.verify(request.body, header, keys, now)
+
+
+def _require_signature(client: Inngest, *, verified: bool) -> None:
+    if verified or not client.config.is_production:
+        return
+    if not client.config.signing_keys:
+        raise SigningKeyMissingError(
+            "this app is in cloud mode and has no signing key, so it cannot tell Inngest's calls "
+            "from anybody's. Set INNGEST_SIGNING_KEY; for development, set INNGEST_DEV=1."
+        )
+    raise SignatureInvalidError("the request is not signed")
+
+
+def _check_server_kind(client: Inngest, request: Request, *, verified: bool) -> None:
+    kind = request.headers.get("x-inngest-server-kind")
+    ours = "cloud" if client.config.is_production else "dev"
+    if verified or kind is None or kind == ours:
+        return
+    remedy = (
+        "unset INNGEST_DEV to serve Inngest Cloud or a self-hosted server"
+        if ours == "dev"
+        else "set INNGEST_DEV=1, or to the dev server's URL, to serve a dev server"
+    )
+    raise ServerKindMismatchError(
+        f"a {kind} server asked, but this app is in {ours} mode; {remedy}"
+    )
+
+
+def _introspect(
+    client: Inngest, request: Request, entrypoint: Entrypoint, *, verified: bool
+) -> Response:
+    if client.config.is_production and not verified:
+        raise SignatureInvalidError("the request is not signed")
+    framework = entrypoint.framework
+    body = inspect(client, request, framework=framework, authenticated=verified or None)
+    return Response(200, {}, dumps(body))
+
+
+def _prove_trust(key: str | None, now: float) -> Response:
+    body = dumps({})
+    headers = {} if key is None else {"x-inngest-signature": signing.sign(key, body, int(now))}
+    return Response(200, headers, body)
+
+
+def _call(client: Inngest, request: Request) -> Flow[Response]:
+    handler = _handler(client, request)
+    call = wire.parse_call(request.body)
+    if call.use_api:
+        call = yield from _with_state(client, call)
+    if not call.events:
+        call = replace(call, events=(call.event,))
+    step = request.query.get("stepId", wire.ROOT_STEP)
+    target = None if step == wire.ROOT_STEP else step
+    outcome = yield from invoke(FunctionCall(client, handler, call, target))
+    return _reply(client, handler, outcome)
+
+
+def _handler(client: Inngest, request: Request) -> RegisteredHandler:
+    fn_id = request.query.get("fnId")
+    if not fn_id:
+        raise QueryMissingError(
+            "the query has no fnId; register the app again so that the server learns its URL"
+        )
+    handler = client.handler_for(fn_id)
+    if handler is None:
+        known = ", ".join(client.functions) or "no functions at all"
+        raise FunctionNotFoundError(
+            f"no function {fn_id!r}; this app serves: {known}. If it was renamed or removed, "
+            "register the app again."
+        )
+    return handler
+
+
+def _with_state(client: Inngest, call: wire.Call) -> Flow[wire.Call]:
+    """The call with the steps, and the events, that were too large to send (wire.md A6)."""
+    steps = yield from _fetch_state(client, call, "actions")
+    if not isinstance(steps, dict):
+        raise StateUnavailableError(f"the steps of run {call.run_id} are not a JSON object")
+    call = replace(call, steps=steps)
+    if not call.events:
+        batch = yield from _fetch_state(client, call, "batch")
+        call = replace(call, events=wire.parse_events(batch, "the batch of events"))
+    return call
+
+
+def _fetch_state(client: Inngest, call: wire.Call, what: str) -> Flow[Any]:
+    url = f"{client.config.api_origin}/v0/runs/{call.run_id}/{what}"
+    headers = {"x-inngest-sdk": wire.SDK}
+    if client.config.env is not None:
+        headers["x-inngest-env"] = client.config.env
+    try:
+        response = yield from fetch_with_keys(Request("GET", url, headers), client.config)
+    except UnreachableError as error:
+        raise StateUnavailableError(f"{error.message}; it was asked for the run's state") from error
+    if response.status != 200:
+        raise StateUnavailableError(
+            f"GET {url} answered {response.status}: {response.body[:200].decode(errors='replace')}"
+        )
+    try:
+        return response.json()
+    except ValueError as error:
+        raise StateUnavailableError(f"GET {url} answered what is not JSON: {error}") from error
+
+
+def _reply(client: Inngest, handler: RegisteredHandler, outcome: Outcome) -> Response:
+    match outcome:
+        case Returned(value):
+            return _returned(client, handler, value)
+        case Reported(ops, after):
+            return wire.reported(ops, after)
+        case Raised(error):
+            return _raised(error)
+
+
+def _raised(error: Exception) -> Response:
+    if isinstance(error, ProtocolError):
+        return wire.refused(error)
+    return wire.failed(
+        error_json(error), retriable=is_retriable(error), retry_after=retry_after(error)
+    )
+
+
+def _returned(client: Inngest, handler: RegisteredHandler, value: object) -> Response:
+    try:
+        if client.serializer is not None and handler.output_type is not NoOutputType:
+            value = client.serializer.serialize(value, handler.output_type)
+        return wire.returned(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        unserializable = OutputUnserializableError(
+            f"function {handler.function.id!r} returned a {type(value).__name__} that is not "
+            f"JSON ({error}). Return dicts, lists, strings, numbers, booleans or None, or give the "
+            "client a serializer and the function an output_type."
+        )
+        unserializable.__cause__ = error
+        return _raised(unserializable)
+    except Exception as error:  # a serializer of the user's
+        return _raised(error)

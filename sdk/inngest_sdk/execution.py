@@ -1,0 +1,374 @@
+"""One call of a function: replay what is known, run what is new, leave early.
+
+The server calls the same function again and again; each call knows the results of the steps that
+have finished ("memos"). User code always runs from its top. A step with a memo returns it at once;
+the first step without one is run, or planned, and then the call ends: its report goes to the
+server, which calls again. User code is left through `Interrupt`, a BaseException that a plain
+`except Exception` lets pass. It is raised by `interrupt()` and caught in `SyncExecution.run`, and
+nowhere else; async functions are left by cancelling their task (see `parallel`).
+
+What to do with a step is decided by one table, `decide`:
+
+    memo         target       planning    verdict
+    value        any          any         Replay(value)
+    error        any          any         Fail(error)
+    none/input   this step    any         Execute, or Report if the server does its work
+    none/input   another      any         Hold: it is that step's call, not this one's
+    none/input   none         yes         Report (as planned)
+    none/input   none         no          Execute, or Report if the server does its work
+
+`Execute` without a target holds only if the step is alone: two or more new steps are all reported
+as planned, and the server then calls once for each (wire.md A15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias, TypeVar
+
+from inngest_sdk import wire
+from inngest_sdk.effects import Outcome, Raised, Reported, Returned
+from inngest_sdk.errors import (
+    InterruptSwallowedError,
+    NonRetriableError,
+    OutputUnserializableError,
+    StepError,
+    StepNestedError,
+    StepNotFoundError,
+)
+from inngest_sdk.failure import error_from, error_json, is_retriable, retry_after
+from inngest_sdk.http import dumps
+from inngest_sdk.steps import Op, StepId, StepIds, op_json
+
+T = TypeVar("T")
+Body: TypeAlias = Callable[[list[Any] | None], Any]
+"""Runs a step. Gets the arguments edited on the server, or None; may return an awaitable."""
+
+_step_running: ContextVar[str | None] = ContextVar("inngest_step_running", default=None)
+_parallel_mode: ContextVar[str | None] = ContextVar("inngest_parallel_mode", default=None)
+
+
+class Interrupt(BaseException):
+    """Ends this call of the function; not an error. The run goes on in the next call.
+
+    If you see this in your code, let it pass: catch `Exception`, not `BaseException`, around steps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((self.__doc__ or "").strip())
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The step has finished: give its value."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Fail:
+    """The step has failed for good: raise its error."""
+
+    error: StepError
+
+
+@dataclass(frozen=True)
+class Execute:
+    """Run the step now; `arguments` replace the code's when they were edited on the server."""
+
+    arguments: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tell the server of the step."""
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The step is not this call's business."""
+
+
+Verdict: TypeAlias = Replay | Fail | Execute | Report | Hold
+
+
+def decide(
+    op: Op, hashed: str, memos: Mapping[str, Any], *, target: str | None, planning: bool
+) -> Verdict:
+    """What to do with a step; the table at the head of this file."""
+    memo = memos.get(hashed)
+    edited = _edited(memo)
+    if hashed in memos and edited is None:
+        return _replay(op, memo)
+    if target is not None and target != hashed:
+        return Hold()
+    if not op.runs_here or (planning and target is None):
+        return Report()
+    return Execute(edited)
+
+
+def _edited(memo: object) -> list[Any] | None:
+    """The arguments that somebody edited on the server: not a result (wire.md A10)."""
+    if isinstance(memo, dict) and memo.keys() == {"input"} and isinstance(memo["input"], list):
+        return memo["input"]
+    return None
+
+
+def _replay(op: Op, memo: Any) -> Verdict:
+    # A wait's memo is the event itself, whatever keys it has; a sleep's is null (wire.md A10).
+    if op.kind in ("Sleep", "WaitForEvent") or not isinstance(memo, dict):
+        return Replay(memo)
+    if memo.get("error") is not None:
+        return Fail(error_from(memo["error"]))
+    return Replay(memo["data"]) if "data" in memo else Replay(memo)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A step that user code has reached: who it is, what it asks, how it runs."""
+
+    step: StepId
+    op: Op
+    body: Body | None = None
+    verdict: Verdict = field(default_factory=Hold)
+
+
+class Execution:
+    """The state of one call, shared by sync and async functions."""
+
+    def __init__(self, call: wire.Call, target: str | None) -> None:
+        self.call = call
+        self.target = target
+        self.rank = {hashed: place for place, hashed in enumerate(self._replay_order(call))}
+        self.interrupted = False
+        self.reports: list[dict[str, Any]] = []
+        self.held: list[Found] = []
+        self.retry_after: str | None = None
+        self._ids = StepIds()
+
+    @staticmethod
+    def _replay_order(call: wire.Call) -> list[str]:
+        # The stack tells the order in which steps finished; of steps outside it (large state
+        # fetched from the API) the order of the keys is all there is (wire.md T21).
+        stacked = dict.fromkeys(hashed for hashed in call.stack if hashed in call.steps)
+        return [*stacked, *(hashed for hashed in call.steps if hashed not in stacked)]
+
+    def find(self, name: str, op: Op, body: Body | None = None) -> Found:
+        """Note that user code has reached a step, and decide what becomes of it."""
+        if self.interrupted:
+            interrupt()
+        if (outer := _step_running.get()) is not None:
+            raise StepNestedError(
+                f"step {name!r} was called inside step {outer!r}. A step cannot contain steps: "
+                "call it after the outer one, or move the code between them out of the step."
+            )
+        step = self._ids.next(name)
+        verdict = decide(
+            op, step.hashed, self.call.steps, target=self.target, planning=self.call.planning
+        )
+        return Found(step, _with_mode(op), body, verdict)
+
+    def succeed(self, found: Found, value: Any) -> None:
+        """Report that the step has run, or its failure if the value cannot travel."""
+        try:
+            self._check_output(found, value)
+        except NonRetriableError as error:
+            self.fail(found, error)
+        else:
+            self.reports.append(op_json(found.step, found.op, "StepRun", data=value))
+
+    def _check_output(self, found: Found, value: Any) -> None:
+        try:
+            size = len(dumps(value))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise OutputUnserializableError(
+                f"step {found.step.name!r} returned a {type(value).__name__} that is not JSON "
+                f"({error}). Return dicts, lists, strings, numbers, booleans or None, or give the "
+                "client a serializer and the step an output_type."
+            ) from error
+        if size > wire.MAX_STEP_OUTPUT:
+            raise NonRetriableError(
+                f"step {found.step.name!r} returned {size:,} bytes of JSON; the limit is "
+                f"{wire.MAX_STEP_OUTPUT:,} (4 MB). Store the value elsewhere and return a reference."
+            )
+
+    def fail(self, found: Found, error: BaseException) -> None:
+        """Report that the step has failed: for good on the last attempt, else to be retried."""
+        final = self.call.is_final_attempt or not is_retriable(error)
+        self.retry_after = None if final else retry_after(error)
+        kind = "StepFailed" if final else "StepError"
+        self.reports.append(op_json(found.step, found.op, kind, error=error_json(error)))
+
+    def plan(self, found: list[Found]) -> None:
+        """Report steps as found; their bodies run in calls of their own."""
+        self.reports += [op_json(each.step, each.op, each.op.kind) for each in found]
+
+    def lone(self, found: list[Found]) -> Found | None:
+        """The step to run in this call: the targeted one, or the only new one."""
+        runnable = [each for each in found if isinstance(each.verdict, Execute)]
+        if self.target is not None or len(found) == 1:
+            return runnable[0] if runnable else None
+        return None
+
+    def missing(self, found: list[Found]) -> StepNotFoundError:
+        """The error for a targeted step that user code does not reach any more."""
+        names = [each.step.name for each in found]
+        return StepNotFoundError(
+            f"the server asked for step {self.target}, which the function does not reach; it "
+            f"reaches: {', '.join(names) or 'none'}. Was the function changed while runs of it "
+            "were open?",
+            self.target or "",
+            [each.step.hashed for each in found],
+        )
+
+    def returned(self, value: object) -> Outcome:
+        """The outcome when user code ran to its end. A call for one step must not end the run:
+        the server would take its answer for the function's."""
+        return Returned(value) if self.target is None else Raised(self.missing(self.held))
+
+    def outcome(self) -> Outcome:
+        """What this call has to tell, once user code has been left."""
+        if self.reports:
+            return Reported(tuple(self.reports), self.retry_after)
+        return Raised(self.missing(self.held))
+
+    def swallowed(self, how: str) -> Raised:
+        """The outcome when user code kept our interrupt for itself."""
+        return Raised(
+            InterruptSwallowedError(
+                f"the function {how} after a step had ended this call: something around a step "
+                "catches BaseException, or `except:` without a class. Catch Exception instead; "
+                "what happens there is thrown away, and would happen again on every call."
+            )
+        )
+
+
+def interrupt() -> NoReturn:
+    """Leave user code. The one place that raises Interrupt."""
+    raise Interrupt
+
+
+def _with_mode(op: Op) -> Op:
+    mode = _parallel_mode.get()
+    if mode is None:
+        return op
+    return Op(op.kind, op.title, {**op.opts, "parallelMode": mode})
+
+
+@contextmanager
+def inside_step(found: Found) -> Generator[None, None, None]:
+    """Marks the code within as a step's body, where other steps are refused."""
+    token = _step_running.set(found.step.name)
+    try:
+        yield
+    finally:
+        _step_running.reset(token)
+
+
+@contextmanager
+def parallel_mode_of_steps(mode: str | None) -> Generator[None, None, None]:
+    """Marks the steps reached within as members of a group with this `parallelMode`."""
+    token = _parallel_mode.set(mode)
+    try:
+        yield
+    finally:
+        _parallel_mode.reset(token)
+
+
+class SyncExecution(Execution):
+    """One call of a sync function: steps run one after the other, in the caller's frame."""
+
+    def __init__(self, call: wire.Call, target: str | None) -> None:
+        super().__init__(call, target)
+        self._depth = 0
+
+    def run(self, handler: Callable[[], Any]) -> Outcome:
+        """Run user code to its outcome. The one place that catches Interrupt."""
+        try:
+            value = handler()
+        except Interrupt:
+            return self.outcome()
+        except (Exception, SystemExit) as error:
+            if self.interrupted:
+                return self.swallowed(f"raised {type(error).__name__}")
+            return Raised(error if isinstance(error, Exception) else _exited(error))
+        return self.swallowed("went on") if self.interrupted else self.returned(value)
+
+    def step(self, name: str, op: Op, body: Body | None = None) -> Any:
+        """Reach a step: give its value, raise its error, or end the call."""
+        found = self.find(name, op, body)
+        match found.verdict:
+            case Replay(value):
+                return value
+            case Fail(error):
+                raise error
+            case Execute() if self._depth == 0 or self.target is not None:
+                self._execute(found)
+                self._leave()
+            case _:
+                self.held.append(found)
+                if self._depth == 0:
+                    self._settle()
+                interrupt()
+
+    def parallel(self, callables: tuple[Callable[[], T], ...]) -> tuple[T, ...]:
+        """Reach several steps that do not wait for each other."""
+        results: list[T] = []
+        errors: list[Exception] = []
+        held_before = len(self.held)
+        self._depth += 1
+        try:
+            for each in callables:
+                self._branch(each, results, errors)
+        finally:
+            self._depth -= 1
+        if len(self.held) > held_before:
+            # What was found goes first; an error is raised again once nothing is open.
+            if self._depth == 0:
+                self._settle()
+            interrupt()
+        if errors:
+            raise errors[0]
+        return tuple(results)
+
+    def _branch(self, each: Callable[[], T], results: list[T], errors: list[Exception]) -> None:
+        try:
+            results.append(each())
+        except Interrupt:
+            if self.interrupted:
+                raise
+        except Exception as error:
+            errors.append(error)
+
+    def _settle(self) -> NoReturn:
+        """Nothing more can move: run the lone new step, or report all that were found."""
+        if (lone := self.lone(self.held)) is not None:
+            self._execute(lone)
+        elif self.target is None:
+            self.plan(self.held)
+        elif reports := [each for each in self.held if isinstance(each.verdict, Report)]:
+            self.plan(reports)
+        self._leave()
+
+    def _leave(self) -> NoReturn:
+        self.interrupted = True
+        interrupt()
+
+    def _execute(self, found: Found) -> None:
+        assert found.body is not None and isinstance(found.verdict, Execute)
+        try:
+            with inside_step(found):
+                value = found.body(found.verdict.arguments)
+        except (Exception, SystemExit) as error:
+            self.fail(found, _exited(error) if isinstance(error, SystemExit) else error)
+        else:
+            self.succeed(found, value)
+
+
+def _exited(error: SystemExit) -> NonRetriableError:
+    failure = NonRetriableError(f"user code called sys.exit({error.code!r})")
+    failure.__cause__ = error
+    return failure

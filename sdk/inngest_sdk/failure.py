@@ -1,0 +1,102 @@
+"""Exceptions as the protocol writes them, and back (wire.md A7, A9)."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from inngest_sdk.errors import (
+    ConfigError,
+    FunctionConfigInvalidError,
+    NonRetriableError,
+    ProtocolError,
+    RetryAfterError,
+    StepError,
+)
+
+_OURS = os.path.dirname(os.path.abspath(__file__))
+_MAX_CAUSES = 5
+_FINAL = (NonRetriableError, StepError, FunctionConfigInvalidError, ConfigError)
+
+
+def error_json(error: BaseException, depth: int = 0) -> dict[str, Any]:
+    """name, message, stack, and the chain of causes."""
+    body: dict[str, Any] = {
+        "name": error.name if isinstance(error, StepError) else type(error).__name__,
+        "message": str(error),
+        "stack": _stack(error),
+    }
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and depth < _MAX_CAUSES:
+        body["cause"] = error_json(cause, depth + 1)
+    return body
+
+
+def error_from(body: object) -> StepError:
+    """The StepError that user code sees for a memoized failure; tolerates any shape."""
+    if not isinstance(body, Mapping):
+        return StepError(str(body))
+    name = body.get("name")
+    stack = body.get("stack")
+    error = StepError(
+        str(body.get("message") or body.get("error") or ""),
+        name if isinstance(name, str) and name else "Error",
+        stack if isinstance(stack, str) else None,
+    )
+    if body.get("cause") is not None:
+        error.__cause__ = error_from(body["cause"])
+    return error
+
+
+def is_retriable(error: BaseException) -> bool:
+    """Whether trying again may help.
+
+    A StepError that nobody caught is final: the step has used up attempts of its own. A group is
+    final when all its members are.
+    """
+    if isinstance(error, ProtocolError):
+        return error.retriable
+    members = getattr(error, "exceptions", None)  # an ExceptionGroup, on Python 3.11 and later
+    if isinstance(members, tuple) and members:
+        return any(is_retriable(member) for member in members)
+    return not isinstance(error, _FINAL)
+
+
+def retry_after(error: BaseException) -> str | None:
+    """The value of the retry-after header: whole seconds, rounded up, or an RFC 3339 date."""
+    if not isinstance(error, RetryAfterError):
+        return None
+    after = error.retry_after
+    if isinstance(after, datetime.datetime):
+        return rfc3339(after)
+    milliseconds = after / datetime.timedelta(milliseconds=1) if not isinstance(after, int) else after
+    return str(max(0, -int(-milliseconds // 1000)))
+
+
+def rfc3339(moment: datetime.datetime) -> str:
+    """The moment in UTC with milliseconds; a naive one is taken for UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    text = aware.astimezone(datetime.timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _stack(error: BaseException) -> str:
+    if isinstance(error, StepError) and error.stack is not None:
+        return error.stack
+    import traceback  # heavy, and only failures need it
+
+    lines = traceback.format_exception(
+        type(error), error, _user_frames(error.__traceback__), chain=False
+    )
+    return "".join(lines)
+
+
+def _user_frames(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not ours: what the user can mend."""
+    frame = tb
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.tb_next
+    return frame or tb

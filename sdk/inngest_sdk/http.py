@@ -1,0 +1,63 @@
+"""Requests and responses as values. Knows no socket and no platform."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+
+def header_map(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Fold header pairs into one dict with lower-case names; repeated names are joined by ", "."""
+    folded: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.lower()
+        folded[key] = f"{folded[key]}, {value}" if key in folded else value
+    return folded
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request, inbound or outbound.
+
+    `url` is absolute, with its raw query. `headers` has lower-case names. `body` is raw bytes:
+    signatures are computed over exactly these.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The decoded query; of a repeated key the first value counts."""
+        found: dict[str, str] = {}
+        for key, value in parse_qsl(urlsplit(self.url).query, keep_blank_values=True):
+            found.setdefault(key, value)
+        return found
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response. `headers` has lower-case names."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def json(self) -> Any:
+        """The body as JSON; raises ValueError if it is not."""
+        return json.loads(self.body)
+
+
+def dumps(value: Any) -> bytes:
+    """Compact UTF-8 JSON, as checkers that compare bytes want it (wire.md T24).
+
+    Raises TypeError or ValueError for what JSON cannot hold; NaN and infinities are such.
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "surrogatepass"
+    )

@@ -1,0 +1,115 @@
+"""What a step is before it runs: its identity and its op (wire.md A8, A9). Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha1
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StepId:
+    """A step's identity in a run: the user's id, its index among equal ids, and their hash."""
+
+    name: str
+    index: int
+    hashed: str
+
+
+class StepIds:
+    """Gives each step of a call its identity: the same position always gets the same one."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, int] = {}
+        self._taken: set[str] = set()
+
+    def next(self, name: str) -> StepId:
+        """The identity of the next step called `name`.
+
+        The first use hashes the id itself, the n-th repeat `id:n`; a number that another step's
+        id spells out already is skipped.
+        """
+        index = self._uses.get(name, -1) + 1
+        while (text := f"{name}:{index}" if index else name) in self._taken:
+            index += 1
+        self._uses[name] = index
+        self._taken.add(text)
+        return StepId(name, index, hash_id(text))
+
+
+def hash_id(text: str) -> str:
+    """The id the server knows a step by."""
+    return sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True)
+class Op:
+    """What a step asks of the server.
+
+    `kind` is the op when it is reported and not run: "StepPlanned" for steps with a body of ours,
+    else "Sleep", "WaitForEvent", "InvokeFunction". `title` is the wire's `name`.
+    """
+
+    kind: str
+    title: str
+    opts: Mapping[str, Any]
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether the step has a body that this process runs."""
+        return self.kind == "StepPlanned"
+
+
+def op_json(step: StepId, op: Op, kind: str, **outcome: Any) -> dict[str, Any]:
+    """The op as it travels. `outcome` is `data` or `error`; a planned op has null data."""
+    userland: dict[str, Any] = {"id": step.name}
+    if step.index:
+        userland["index"] = step.index
+    return {
+        "op": kind,
+        "id": step.hashed,
+        "name": op.title,
+        "displayName": step.name,
+        "userland": userland,
+        "opts": dict(op.opts),
+        **(outcome or {"data": None}),
+    }
+
+
+def run_op(step_id: str, arguments: list[Any], kind: str = "step.run") -> Op:
+    """A step whose body runs here. `arguments` are shown by the server and may be edited there."""
+    opts: dict[str, Any] = {"type": kind}
+    if arguments:
+        opts["input"] = arguments
+    return Op("StepPlanned", step_id, opts)
+
+
+def sleep_op(duration: str) -> Op:
+    """A pause. `duration` is a Go duration or an RFC 3339 date."""
+    return Op("Sleep", duration, {"duration": duration})
+
+
+def wait_op(step_id: str, event: str, if_exp: str | None, timeout: str) -> Op:
+    """A wait for an event; exactly these opts (wire.md A9)."""
+    opts = {"event": event, "timeout": timeout}
+    if if_exp is not None:
+        opts["if"] = if_exp
+    return Op("WaitForEvent", step_id, opts)
+
+
+def invoke_op(
+    step_id: str,
+    function_id: str,
+    data: Mapping[str, Any] | None,
+    timeout: str | None,
+    v: str | None,
+) -> Op:
+    """A call of another function. A payload is always there: a server without it hangs (T8)."""
+    payload: dict[str, Any] = {"data": dict(data or {})}
+    if v is not None:
+        payload["v"] = v
+    opts: dict[str, Any] = {"function_id": function_id, "payload": payload}
+    if timeout is not None:
+        opts["timeout"] = timeout
+    return Op("InvokeFunction", step_id, opts)

@@ -1,0 +1,107 @@
+"""The network, and the randomness that goes with it. httpx is imported when first needed."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from inngest_sdk.errors import UnreachableError
+from inngest_sdk.http import Request, Response, header_map
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import httpx
+
+# Clients are kept, so that connections are: one for all threads, one for each event loop (an
+# AsyncClient dies with its loop). Idle connections are given up early, because a frozen Lambda
+# wakes with sockets that the other side has closed.
+_client: httpx.Client | None = None
+_async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
+    WeakKeyDictionary()
+)
+_KEEPALIVE_SECONDS = 5.0
+
+
+def now() -> float:
+    """Unix seconds."""
+    return time.time()
+
+
+def sleep(seconds: float) -> None:
+    """Wait, blocking."""
+    time.sleep(seconds)
+
+
+def event_id_seed() -> str:
+    """A fresh value for x-inngest-event-id-seed (wire.md A12): Unix ms and 10 random bytes."""
+    return f"{time.time_ns() // 1_000_000},{base64.b64encode(os.urandom(10)).decode()}"
+
+
+def send(request: Request, timeout: float) -> Response:
+    """Send a request. Raises UnreachableError when no response came within `timeout` seconds."""
+    import httpx
+
+    global _client
+    if _client is None:
+        _client = httpx.Client(**_options(httpx))
+    client = _client
+    try:
+        try:
+            return _response(client.request(**_arguments(request, timeout)))
+        except httpx.RemoteProtocolError:  # an idle connection that the server had closed
+            return _response(client.request(**_arguments(request, timeout)))
+    except httpx.HTTPError as error:
+        raise _unreachable(request, error) from error
+
+
+async def send_async(request: Request, timeout: float) -> Response:
+    """Send a request on the running loop; see `send`."""
+    import httpx
+
+    client = _client_of_loop(httpx)
+    try:
+        try:
+            return _response(await client.request(**_arguments(request, timeout)))
+        except httpx.RemoteProtocolError:
+            return _response(await client.request(**_arguments(request, timeout)))
+    except httpx.HTTPError as error:
+        raise _unreachable(request, error) from error
+
+
+def _client_of_loop(library: Any) -> httpx.AsyncClient:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    client = _async_clients.get(loop)
+    if client is None:
+        client = _async_clients[loop] = library.AsyncClient(**_options(library))
+    return client
+
+
+def _options(library: Any) -> dict[str, Any]:
+    return {"limits": library.Limits(keepalive_expiry=_KEEPALIVE_SECONDS), "follow_redirects": True}
+
+
+def _arguments(request: Request, timeout: float) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "url": request.url,
+        "headers": dict(request.headers),
+        "content": request.body,
+        "timeout": timeout,
+    }
+
+
+def _response(answer: httpx.Response) -> Response:
+    return Response(answer.status_code, header_map(answer.headers.multi_items()), answer.content)
+
+
+def _unreachable(request: Request, error: Exception) -> UnreachableError:
+    address = request.url.split("?")[0]
+    if "/e/" in address:
+        address = address[: address.index("/e/")]  # what follows is the event key
+    return UnreachableError(f"no answer from {address}: {type(error).__name__}: {error}")
