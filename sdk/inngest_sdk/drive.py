@@ -47,7 +47,6 @@ async def drive_async(flow: Flow[T]) -> T:
         return result
 
 
-
 def _perform(effect: Effect) -> Any:
     match effect:
         case Fetch(request, timeout):
@@ -72,11 +71,23 @@ async def _perform_async(effect: Effect) -> Any:
             return await asyncio.to_thread(invocation.run)
 
 
-_loops = threading.local()
+class _Loop:
+    """The event loop of one thread. It stays between calls: pools of connections that user code
+    keeps are bound to it. It is closed when its thread ends."""
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self.loop = asyncio.new_event_loop()
+
+    def __del__(self) -> None:
+        self.loop.close()
+
+
+_threads = threading.local()
 
 
 def _on_loop(invocation: Invocation) -> Outcome:
-    """Run on a loop that stays: pools of connections that user code keeps are bound to it."""
     import asyncio
 
     try:
@@ -90,9 +101,7 @@ def _on_loop(invocation: Invocation) -> Outcome:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    import asyncio
-
-    loop: asyncio.AbstractEventLoop | None = getattr(_loops, "loop", None)
-    if loop is None or loop.is_closed():
-        loop = _loops.loop = asyncio.new_event_loop()
-    return loop
+    kept: _Loop | None = getattr(_threads, "kept", None)
+    if kept is None or kept.loop.is_closed():
+        kept = _threads.kept = _Loop()
+    return kept.loop

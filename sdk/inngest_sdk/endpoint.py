@@ -75,10 +75,8 @@ def finish(response: Response, entrypoint: Entrypoint) -> Response:
     limit = entrypoint.max_response_bytes
     if len(response.body) > limit:
         response = too_large(len(response.body), limit, entrypoint.limit_name)
-    if response.status == 401:
-        # Strangers learn nothing but that the refusal is ours (wire.md A1).
-        headers = {"content-type": "application/json", "x-inngest-sdk-handled": "true"}
-        return replace(response, headers=headers)
+    if wire.HANDLED in response.headers:
+        return response
     common = wire.sdk_headers(entrypoint.framework, entrypoint.platform)
     return replace(response, headers={**common, **response.headers})
 
@@ -97,15 +95,15 @@ def _answer(
     client: Inngest, request: Request, entrypoint: Entrypoint, now: float
 ) -> Flow[Response]:
     if len(request.body) > MAX_REQUEST:
-        raise BodyTooLargeError(f"the request has {len(request.body):,} bytes; at most {MAX_REQUEST:,}")
+        raise BodyTooLargeError(
+            f"the request has {len(request.body):,} bytes; at most {MAX_REQUEST:,}"
+        )
     key = _verified_key(client, request, now)
     _check_server_kind(client, request, verified=key is not None)
     if request.method == "GET":
         return _introspect(client, request, entrypoint, verified=key is not None)
     if request.method == "PUT":
-        url = sync_url(
-            request.url, client.config, entrypoint.serve_origin, entrypoint.serve_path
-        )
+        url = sync_url(request.url, client.config, entrypoint.serve_origin, entrypoint.serve_path)
         return (
             yield from register(
                 client,

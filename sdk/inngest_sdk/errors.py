@@ -1,29 +1,29 @@
 """Every error of the core, one tree. Knows nothing of HTTP beyond a status number.
 
-    Error
-    ├── NonRetriableError            user code: stop, do not try again
-    │   ├── OutputUnserializableError    a result is not JSON
-    │   └── StepNestedError              a step was called inside another step's body
-    ├── RetryAfterError              user code: try again, not before a given time
-    ├── StepError                    a step failed for good; raised from `ctx.step.*`, catchable
-    ├── FunctionConfigInvalidError   an option of a function or of the client is wrong (the developer's fault)
-    ├── ConfigError                  an argument or environment variable is wrong (the deployer's fault)
-    ├── SendEventsError              some events were not accepted; carries the ids that were
-    ├── UnreachableError             the Inngest server could not be reached
-    └── ProtocolError                this request cannot be answered as asked; has a status
-        ├── BodyInvalidError             400, the caller's fault
-        ├── QueryMissingError            400, the caller's fault
-        ├── SignatureInvalidError        401, the caller's fault
-        ├── SigningKeyMissingError       500, the deployer's fault
-        ├── ServerKindMismatchError      400, the deployer's fault
-        ├── FunctionNotFoundError        404, the app changed since it was registered
-        ├── MethodNotAllowedError        405, the caller's fault
-        ├── BodyTooLargeError            413, over a limit of the platform
-        ├── StepNotFoundError            500, the targeted step is no longer in the function
-        ├── StateUnavailableError        500, the run's state could not be fetched
-        ├── InterruptSwallowedError      500, user code kept our interrupt for itself
-        ├── ResponseTooLargeError        500, the answer is over a limit of the platform
-        └── RegistrationFailedError      the server refused the app; status as the server's
+Error
+├── NonRetriableError            user code: stop, do not try again
+│   ├── OutputUnserializableError    a result is not JSON
+│   └── StepNestedError              a step was called inside another step's body
+├── RetryAfterError              user code: try again, not before a given time
+├── StepError                    a step failed for good; raised from `ctx.step.*`, catchable
+├── FunctionConfigInvalidError   an option of a function or of the client is wrong (the developer's fault)
+├── ConfigError                  an argument or environment variable is wrong (the deployer's fault)
+├── SendEventsError              some events were not accepted; carries the ids that were
+├── UnreachableError             the Inngest server could not be reached
+└── ProtocolError                this request cannot be answered as asked; has a status
+    ├── BodyInvalidError             400, the caller's fault
+    ├── QueryMissingError            400, the caller's fault
+    ├── SignatureInvalidError        401, the caller's fault
+    ├── SigningKeyMissingError       500, the deployer's fault
+    ├── ServerKindMismatchError      400, the deployer's fault
+    ├── FunctionNotFoundError        404, the app changed since it was registered
+    ├── MethodNotAllowedError        405, the caller's fault
+    ├── BodyTooLargeError            413, over a limit of the platform
+    ├── StepNotFoundError            500, the targeted step is no longer in the function
+    ├── StateUnavailableError        500, the run's state could not be fetched
+    ├── InterruptSwallowedError      500, user code kept our interrupt for itself
+    ├── ResponseTooLargeError        500, the answer is over a limit of the platform
+    └── RegistrationFailedError      the server refused the app; status as the server's
 """
 
 from __future__ import annotations

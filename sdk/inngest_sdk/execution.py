@@ -192,7 +192,7 @@ class Execution:
         if size > wire.MAX_STEP_OUTPUT:
             raise NonRetriableError(
                 f"step {found.step.name!r} returned {size:,} bytes of JSON; the limit is "
-                f"{wire.MAX_STEP_OUTPUT:,} (4 MB). Store the value elsewhere and return a reference."
+                f"{wire.MAX_STEP_OUTPUT:,} (4 MB). Keep the value elsewhere and return a reference."
             )
 
     def fail(self, found: Found, error: BaseException) -> None:

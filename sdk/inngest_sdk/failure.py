@@ -72,7 +72,9 @@ def retry_after(error: BaseException) -> str | None:
     after = error.retry_after
     if isinstance(after, datetime.datetime):
         return rfc3339(after)
-    milliseconds = after / datetime.timedelta(milliseconds=1) if not isinstance(after, int) else after
+    milliseconds = (
+        after / datetime.timedelta(milliseconds=1) if not isinstance(after, int) else after
+    )
     return str(max(0, -int(-milliseconds // 1000)))
 
 

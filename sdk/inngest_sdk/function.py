@@ -108,6 +108,17 @@ class TriggerCron:
 Trigger: TypeAlias = "TriggerEvent | TriggerCron"
 
 
+_KINDS: Mapping[str, type] = {
+    "batch_events": Batch,
+    "debounce": Debounce,
+    "priority": Priority,
+    "rate_limit": RateLimit,
+    "singleton": Singleton,
+    "throttle": Throttle,
+    "timeouts": Timeouts,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Everything that `create_function` may say of a function besides its id and triggers.
@@ -132,13 +143,10 @@ class Options:
         if self.retries is not None:
             check_whole("retries", self.retries, least=0, most=MAX_RETRIES)
         check_expression("idempotency", self.idempotency)
-        _check_kind("batch_events", self.batch_events, Batch)
-        _check_kind("debounce", self.debounce, Debounce)
-        _check_kind("priority", self.priority, Priority)
-        _check_kind("rate_limit", self.rate_limit, RateLimit)
-        _check_kind("throttle", self.throttle, Throttle)
-        _check_kind("timeouts", self.timeouts, Timeouts)
-        _check_kind("singleton", self.singleton, Singleton)
+        for option, kind in _KINDS.items():
+            value = getattr(self, option)
+            if value is not None:
+                _check_kind(option, value, kind)
         _check_list("cancel", self.cancel, Cancel, MAX_CANCELS)
         _check_list("concurrency", self.concurrency, Concurrency, MAX_CONCURRENCY)
         if self.batch_events is not None:
@@ -315,7 +323,7 @@ def _entry(
 
 
 def _check_kind(option: str, value: object, kinds: type | tuple[type, ...]) -> None:
-    if value is not None and not isinstance(value, kinds):
+    if not isinstance(value, kinds):
         names = [kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
         raise FunctionConfigInvalidError(f"{option} is {value!r}; it takes {' or '.join(names)}")
 

@@ -41,9 +41,7 @@ class FunctionCall:
         from inngest_sdk.parallel import AsyncExecution
 
         execution = AsyncExecution(self.call, self.target)
-        context = Context(
-            **self._facts(), group=Group(), step=Step(self.client, execution)
-        )
+        context = Context(**self._facts(), group=Group(), step=Step(self.client, execution))
         return await execution.run(lambda: self.handler.callable(context))
 
     def _facts(self) -> dict[str, Any]:

@@ -41,7 +41,9 @@ from inngest_sdk.execution import (
 )
 from inngest_sdk.steps import Op
 
-QUIET_TURNS = 64  # turns of a loop that is never idle (other requests run on it) until it is "quiet"
+QUIET_TURNS = (
+    64  # turns of a loop that is never idle (other requests run on it) until it is "quiet"
+)
 MISSING_TARGET_SECONDS = 10.0  # how long user code may take to reach the targeted step
 LEAVE_SECONDS = 5.0  # how long `finally` blocks may take when a call ends
 
@@ -264,4 +266,3 @@ async def _without_exit(handler: Coroutine[Any, Any, Any]) -> Any:
         return await handler
     except SystemExit as error:
         raise _as_exception(error) from error
-

@@ -7,6 +7,7 @@ it. In band, the PUT's own answer is the registration: so it must be signed, and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
@@ -85,18 +86,19 @@ def sync_url(
 def fetch_with_keys(request: Request, config: Config) -> Flow[Response]:
     """Call the server's API with the signing key, and where that is refused (401, 403) once more
     with the fallback: while keys are rotated the server may know only the other one."""
-    keys = config.signing_keys
-    response = yield from fetch(_authorized(request, keys[:1]), config.request_timeout)
-    if response.status in (401, 403) and len(keys) > 1:
-        response = yield from fetch(_authorized(request, keys[1:]), config.request_timeout)
+    key, *fallbacks = config.signing_keys or (None,)
+    response = yield from fetch(_authorized(request, key), config.request_timeout)
+    for fallback in fallbacks:
+        if response.status in (401, 403):
+            response = yield from fetch(_authorized(request, fallback), config.request_timeout)
     return response
 
 
-def _authorized(request: Request, keys: tuple[str, ...]) -> Request:
-    headers = dict(request.headers)
-    for key in keys:
-        headers["authorization"] = f"Bearer {signing.hashed(key)}"
-    return Request(request.method, request.url, headers, request.body)
+def _authorized(request: Request, key: str | None) -> Request:
+    if key is None:
+        return request
+    headers = {**request.headers, "authorization": f"Bearer {signing.hashed(key)}"}
+    return replace(request, headers=headers)
 
 
 def _register_out_of_band(

@@ -108,7 +108,11 @@ def _entropy_at(entropy: bytes, start: int) -> str:
     return base64.b64encode(entropy[:6] + counter.to_bytes(4, "big")).decode()
 
 
-def _event_body(index: int, event: Event, milliseconds: int) -> bytes:
+def _event_body(index: int, event: object, milliseconds: int) -> bytes:
+    if not isinstance(event, Event):
+        raise SendEventsError(
+            f"event {index} is a {type(event).__name__}, not an Event; none was sent"
+        )
     what = f"event {index} ({event.name[:80]!r})"
     if not event.name.strip():
         raise SendEventsError(f"event {index} has no name; none was sent")

@@ -48,7 +48,7 @@ class AsyncSteps(Protocol):
 
 @dataclass(frozen=True)
 class _Request:
-    """A step as a façade asks for it: its op, its body if it runs here, and how to read its memo."""
+    """A step as a façade asks for it: its op, its body if it runs here, how to read its memo."""
 
     op: Op
     body: Body | None = None
@@ -108,7 +108,7 @@ class Step:
     ) -> Event | None:
         """Wait for an event named `event`; None after `timeout`, at most 366 days.
 
-        `if_exp` is a CEL expression over `event` (what started the run) and `async` (the candidate).
+        `if_exp` is a CEL expression over `event`, which started the run, and `async`, which came.
         """
         found = await self._reach(step_id, _wait_request(step_id, event, if_exp, timeout))
         return cast("Event | None", found)

@@ -54,7 +54,7 @@ def send(request: Request, timeout: float) -> Response:
             return _response(client.request(**_arguments(request, timeout)))
         except httpx.RemoteProtocolError:  # an idle connection that the server had closed
             return _response(client.request(**_arguments(request, timeout)))
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unreachable(request, error) from error
 
 
@@ -68,7 +68,7 @@ async def send_async(request: Request, timeout: float) -> Response:
             return _response(await client.request(**_arguments(request, timeout)))
         except httpx.RemoteProtocolError:
             return _response(await client.request(**_arguments(request, timeout)))
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unreachable(request, error) from error
 
 

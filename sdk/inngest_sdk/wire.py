@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inngest_sdk.errors import BodyInvalidError, ProtocolError
+from inngest_sdk.errors import BodyInvalidError, ProtocolError, SignatureInvalidError
 from inngest_sdk.events import Event
 from inngest_sdk.http import Response, dumps
 
@@ -19,6 +19,7 @@ VERSION = "0.1.0"
 SDK = f"inngest-serverless:v{VERSION}"
 REQUEST_VERSION = "2"  # anything else loses coalesced parallelism on the server (wire.md T6)
 ROOT_STEP = "step"  # the stepId of a call that targets no step
+HANDLED = "x-inngest-sdk-handled"
 MAX_STEP_OUTPUT = 4 * 1024 * 1024  # bytes of JSON (wire.md T12)
 MAX_RESPONSE = 8 * 1024 * 1024  # bytes (wire.md A7)
 
@@ -168,7 +169,9 @@ def reported(ops: Sequence[Mapping[str, Any]], retry_after: str | None = None) -
     return Response(206, headers, dumps(list(ops)))
 
 
-def failed(error: Mapping[str, Any], *, retriable: bool, retry_after: str | None = None) -> Response:
+def failed(
+    error: Mapping[str, Any], *, retriable: bool, retry_after: str | None = None
+) -> Response:
     """The function raised. `x-inngest-no-retry` decides, not the status (wire.md A7)."""
     headers = {"x-inngest-no-retry": "false" if retriable else "true"}
     if retriable and retry_after is not None:
@@ -177,9 +180,13 @@ def failed(error: Mapping[str, Any], *, retriable: bool, retry_after: str | None
 
 
 def refused(error: ProtocolError) -> Response:
-    """The request itself cannot be answered. A 401 never says why (wire.md A7)."""
-    if error.status == 401:
-        return Response(401, {}, dumps({"message": "Unauthorized"}))
+    """The request itself cannot be answered.
+
+    Of a bad signature strangers learn nothing but that the refusal is an SDK's (wire.md A1, A7).
+    """
+    if isinstance(error, SignatureInvalidError):
+        headers = {"content-type": "application/json", HANDLED: "true"}
+        return Response(error.status, headers, dumps({"message": "Unauthorized"}))
     body = {"code": error.code, "message": error.message, "name": type(error).__name__}
     headers = {"x-inngest-no-retry": "false" if error.retriable else "true"}
     return Response(error.status, headers, dumps({**body, **error.details}))

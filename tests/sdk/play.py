@@ -59,9 +59,7 @@ def _exhaust(generator: Generator[Any, Any, Any]) -> Any:
         return stop.value
 
 
-def define(
-    handler: Callable[[Any], Any], client: Inngest | None = None, **options: Any
-) -> "Played":
+def define(handler: Callable[[Any], Any], client: Inngest | None = None, **options: Any) -> Played:
     """The handler as the function `shop-f` of an app of its own, ready to be called."""
     client = client or app()
     options = {"fn_id": "f", "trigger": TriggerEvent(event="a/b"), **options}

@@ -38,7 +38,7 @@ def test_a_length_of_time_is_written_in_units_that_every_option_accepts(
 
 @pytest.mark.parametrize(
     "value",
-    ["10 parsecs", "", "10", "s", "-5s", "5 s", "10S", "1h, 2m", "９s", True, 1.5, None, []],
+    ["10 parsecs", "", "10", "s", "-5s", "5 s", "10S", "1h, 2m", "\uff19s", True, 1.5, None, []],
 )
 def test_what_is_no_length_of_time_is_refused_with_the_option_and_the_value(value: object) -> None:
     with pytest.raises(FunctionConfigInvalidError) as caught:

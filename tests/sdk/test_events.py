@@ -40,7 +40,14 @@ def test_fields_that_are_not_set_are_not_written() -> None:
 
 
 def test_unknown_and_null_fields_of_the_server_are_ignored() -> None:
-    wire = {"name": "a/b", "data": None, "user": {}, "ts": 1.7e12, "v": None, "new": True}
+    wire: dict[str, Any] = {
+        "name": "a/b",
+        "data": None,
+        "user": {},
+        "ts": 1.7e12,
+        "v": None,
+        "new": True,
+    }
 
     assert Event.from_json(wire) == Event(name="a/b", ts=1_700_000_000_000)
 

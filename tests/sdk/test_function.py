@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-import zoneinfo
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -37,14 +39,15 @@ def mail_sync(ctx: object) -> int:
 
 
 def function(**arguments: Any) -> Function[int]:
-    given = {
+    given: dict[str, Any] = {
         "app_id": "shop",
         "local_id": "mail",
         "name": "Mail",
         "handler": mail,
         "triggers": (PLACED,),
     }
-    return Function(**(given | arguments))
+    given.update(arguments)
+    return Function(**given)
 
 
 def test_a_function_registers_its_triggers_and_the_url_of_its_one_step() -> None:
@@ -225,15 +228,20 @@ def test_a_bad_trigger_is_refused_when_it_is_made(
 
 
 def test_without_a_zone_database_the_server_judges_the_zone() -> None:
-    known = zoneinfo.TZPATH
-    zoneinfo.ZoneInfo.clear_cache()
-    zoneinfo.reset_tzpath(to=())
-    try:
-        assert TriggerCron(cron="TZ=Mars/Base 0 9 * * *").cron
-    except FunctionConfigInvalidError:
-        pytest.skip("the tzdata package is a zone database that cannot be switched off")
-    finally:
-        zoneinfo.reset_tzpath(to=known)
+    code = (
+        "import sys; sys.modules['tzdata'] = None\n"
+        "from inngest_sdk.function import TriggerCron\n"
+        "print(TriggerCron(cron='TZ=Mars/Base 0 9 * * *').cron)"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONTZPATH": ""},
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.stdout == "TZ=Mars/Base 0 9 * * *\n", ran.stderr
 
 
 async def generator(ctx: object) -> Any:

@@ -9,9 +9,9 @@ import sys
 from typing import Any
 
 import pytest
+
 from inngest_sdk.steps import hash_id
 from inngest_serverless import Context
-
 from tests.sdk.play import define
 
 ran: list[str] = []
@@ -69,16 +69,17 @@ def test_a_targeted_step_runs_though_another_has_failed_the_function() -> None:
     assert op["data"] == "b"
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="TaskGroup came with Python 3.11")
-def test_a_task_group_runs_each_body_once() -> None:
-    async def f(ctx: Context) -> list[str]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ctx.step.run(name, note, name)) for name in "abc"]
-        return [task.result() for task in tasks]
+if sys.version_info >= (3, 11):  # TaskGroup
 
-    run = define(f)
-    assert run.finish(order=["c", "b", "a"]) == ["a", "b", "c"]
-    assert ran == ["c", "b", "a"]
+    def test_a_task_group_runs_each_body_once() -> None:
+        async def f(ctx: Context) -> list[str]:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(ctx.step.run(name, note, name)) for name in "abc"]
+            return [task.result() for task in tasks]
+
+        run = define(f)
+        assert run.finish(order=["c", "b", "a"]) == ["a", "b", "c"]
+        assert ran == ["c", "b", "a"]
 
 
 def test_as_completed_gives_results_in_the_order_in_which_steps_finished() -> None:
@@ -173,32 +174,34 @@ def test_context_variables_of_the_function_are_seen_in_its_steps() -> None:
     assert define(f).finish() == "acme"
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout came with Python 3.11")
-def test_a_timeout_around_a_step_fails_its_attempt() -> None:
-    async def hang() -> None:
-        await asyncio.Event().wait()
+if sys.version_info >= (3, 11):  # asyncio.timeout
 
-    async def f(ctx: Context) -> None:
-        async with asyncio.timeout(0.01):
-            await ctx.step.run("slow", hang)
+    def test_a_timeout_around_a_step_fails_its_attempt() -> None:
+        async def hang() -> None:
+            await asyncio.Event().wait()
 
-    [op] = define(f).ops()
-    assert op["op"] == "StepError"
-    assert op["error"]["name"] == "TimeoutError"
-    assert "'slow'" in op["error"]["message"]
-
-
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio.timeout came with Python 3.11")
-def test_a_timeout_around_waiting_steps_gives_them_up() -> None:
-    async def f(ctx: Context) -> Any:
-        slow = asyncio.Event()
-        try:
+        async def f(ctx: Context) -> None:
             async with asyncio.timeout(0.01):
-                await slow.wait()
-        except TimeoutError:
-            return await ctx.step.run("plan b", note, "b")
+                await ctx.step.run("slow", hang)
 
-    assert define(f).finish() == "b"
+        [op] = define(f).ops()
+        assert op["op"] == "StepError"
+        assert op["error"]["name"] == "TimeoutError"
+        assert "'slow'" in op["error"]["message"]
+
+
+if sys.version_info >= (3, 11):  # asyncio.timeout
+
+    def test_a_timeout_around_waiting_steps_gives_them_up() -> None:
+        async def f(ctx: Context) -> Any:
+            slow = asyncio.Event()
+            try:
+                async with asyncio.timeout(0.01):
+                    await slow.wait()
+            except TimeoutError:
+                return await ctx.step.run("plan b", note, "b")
+
+        assert define(f).finish() == "b"
 
 
 def test_a_fast_step_in_the_functions_own_task_does_not_overtake_the_stack() -> None:
@@ -249,8 +252,8 @@ def test_user_code_that_raises_cancelled_error_fails_like_any_other() -> None:
 
 
 def test_a_thousand_memoized_steps_side_by_side_are_replayed_in_order() -> None:
-    async def f(ctx: Context) -> list[int]:
-        seen: list[int] = []
+    async def f(ctx: Context) -> list[Any]:
+        seen: list[Any] = []
 
         async def one(n: int) -> None:
             seen.append(await ctx.step.run(f"s{n}", note, "x"))

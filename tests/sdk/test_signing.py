@@ -70,7 +70,7 @@ DIGITS = GOOD.partition("&s=")[2]
         (f"t={NOW}&s={DIGITS}0", "not of the form"),
         (f"t={NOW}.5&s={DIGITS}", "not of the form"),
         (f"t=-{NOW}&s={DIGITS}", "not of the form"),
-        (f"t=١&s={DIGITS}", "not of the form"),
+        (f"t=\u0661&s={DIGITS}", "not of the form"),
         (f"{GOOD}\n", "not of the form"),
         (f"{GOOD}, {GOOD}", "not of the form"),
         (signing.sign(KEY, BODY, NOW - 301), "301 s old"),

@@ -1,0 +1,228 @@
+"""The app under any ASGI server: containers, Cloud Run, `uvicorn inngest_serverless.asgi:app`.
+
+The URL that the app registers is made from the request, that is from what the client says: its
+`host` header, and `x-forwarded-proto` from a proxy that ends TLS (Cloud Run and most load
+balancers do, and the server behind them sees plain HTTP). Nothing else depends on either. Yet
+whoever can send a PUT could so register the app under a host of their choosing, and the header
+may only raise http to https, never the reverse: set INNGEST_SERVE_ORIGIN in production.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from inngest_sdk import wire
+from inngest_sdk.client import Inngest
+from inngest_sdk.drive import drive_async
+from inngest_sdk.endpoint import Entrypoint, finish
+from inngest_sdk.endpoint import serve as serve_request
+from inngest_sdk.errors import BodyTooLargeError, ProtocolError
+from inngest_sdk.http import Request, Response, header_map
+from inngest_serverless.discovery import LazyClient, explain
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# An Inngest server sends 4 MB at most, and has the app fetch what is larger (wire.md T12). The
+# bound keeps strangers from filling the memory; it leaves room for servers with higher limits.
+MAX_BODY_BYTES = 32 * 1024 * 1024
+
+LOG = logging.getLogger("inngest_serverless")
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete."""
+
+
+def serve(
+    client: Inngest,
+    *,
+    serve_origin: str | None = None,
+    serve_path: str | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> ASGIApp:
+    """Make an ASGI application for a client's functions. It answers on every path.
+
+    `serve_origin` and `serve_path` beat INNGEST_SERVE_ORIGIN and INNGEST_SERVE_PATH. Larger
+    bodies than `max_body_bytes` are answered 413.
+
+        app = inngest_serverless.asgi.serve(client)
+    """
+    return _application(
+        lambda: client,
+        Entrypoint("asgi", "asgi", serve_origin=serve_origin, serve_path=serve_path),
+        max_body_bytes,
+    )
+
+
+def request_from(scope: Scope, body: bytes) -> Request:
+    """Translate an ASGI scope and its body."""
+    headers = header_map(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+    )
+    return Request(scope["method"].upper(), _url(scope, headers), headers, body)
+
+
+def messages_from(response: Response) -> tuple[Message, Message]:
+    """Translate a response into the two messages that send it."""
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers.items()
+    ]
+    headers.append((b"content-length", b"%d" % len(response.body)))
+    return (
+        {"type": "http.response.start", "status": response.status, "headers": headers},
+        {"type": "http.response.body", "body": response.body},
+    )
+
+
+def _application(
+    client: Callable[[], Inngest], entrypoint: Entrypoint, max_body_bytes: int
+) -> ASGIApp:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _http(client, entrypoint, max_body_bytes, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(client, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1003, "reason": "HTTP only"})
+        else:
+            # The specification's way to decline a protocol.
+            raise NotImplementedError(f"this app does not speak {scope['type']!r}")
+
+    return application
+
+
+async def _http(
+    client: Callable[[], Inngest],
+    entrypoint: Entrypoint,
+    max_body_bytes: int,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    try:
+        response = await _answer(client, entrypoint, max_body_bytes, scope, receive)
+    except ClientGone:
+        return
+    except ProtocolError as error:
+        response = finish(wire.refused(error), entrypoint)
+    except Exception as error:
+        LOG.exception("the ASGI entrypoint failed; please report this as a bug")
+        name = type(error).__name__
+        failure = ProtocolError(f"the ASGI entrypoint failed with {name}; see the server's log")
+        response = finish(wire.refused(failure), entrypoint)
+    try:
+        for message in messages_from(response):
+            await send(message)
+    except OSError:
+        # The client left while its call was worked on. The call itself is done: the Inngest
+        # server will repeat it, and the steps that it reported are not lost, only their report.
+        LOG.info("the client hung up before its answer was sent")
+
+
+async def _answer(
+    client: Callable[[], Inngest],
+    entrypoint: Entrypoint,
+    max_body_bytes: int,
+    scope: Scope,
+    receive: Receive,
+) -> Response:
+    request = request_from(scope, await _body(scope, receive, max_body_bytes))
+    try:
+        found = client()
+    except Exception as error:
+        LOG.error("the Inngest app could not be loaded: %s", explain(error), exc_info=error)
+        raise ProtocolError(explain(error)) from None
+    # Not cancelled when the client hangs up: a step that has begun should end.
+    return await drive_async(serve_request(found, request, entrypoint, now=time.time()))
+
+
+async def _body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    for name, value in scope["headers"]:
+        if name.lower() == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise _too_large(int(value), max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(size, max_bytes)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large(size: int, max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the request's body has {size} bytes or more; at most {max_bytes} are taken "
+        "(max_body_bytes of inngest_serverless.asgi.serve)"
+    )
+
+
+async def _lifespan(client: Callable[[], Inngest], receive: Receive, send: Send) -> None:
+    """Load the app before the first request.
+
+    If that fails the server ends, as it should: a container platform then keeps the revision that
+    works. (On Lambda, where nothing is kept, the failure is an answer instead.)
+    """
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        try:
+            client()
+        except Exception as error:
+            LOG.error("the Inngest app could not be loaded", exc_info=error)
+            await send({"type": "lifespan.startup.failed", "message": explain(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+
+
+HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+
+
+def _url(scope: Scope, headers: MutableMapping[str, str]) -> str:
+    root, path = scope.get("root_path") or "", scope["path"]
+    # Servers differ on whether `path` holds the prefix that the app is mounted under; the
+    # specification has said since 2.4 that it does.
+    if root and path != root and not path.startswith(f"{root.rstrip('/')}/"):
+        path = root.rstrip("/") + path
+    path = quote(path, safe="/:@!$&'()*+,;=~", errors="replace")
+    # Bytes from the wire: all but what would end the URL early stays as it came.
+    query = quote(scope.get("query_string", b""), safe="/?%:@!$&'()*+,;=~")
+    url = f"{_scheme(scope, headers)}://{_host(scope, headers)}{path}"
+    return f"{url}?{query}" if query else url
+
+
+def _scheme(scope: Scope, headers: MutableMapping[str, str]) -> str:
+    # The first of a list: each proxy adds its own.
+    forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return "https" if "https" in (scope.get("scheme"), forwarded) else "http"
+
+
+def _host(scope: Scope, headers: MutableMapping[str, str]) -> str:
+    if HOST.fullmatch(headers.get("host", "")):
+        return headers["host"]
+    name, port = scope.get("server") or ("localhost", None)
+    name = f"[{name}]" if ":" in name else name
+    return f"{name}:{port}" if port else name
+
+
+# The app that INNGEST_APP names (see `discovery`), found when the server starts.
+app = _application(LazyClient(os.environ).get, Entrypoint("asgi", "asgi"), MAX_BODY_BYTES)
