@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
-from urllib.parse import quote
 
 from inngest_sdk import wire
 from inngest_sdk.client import Inngest
@@ -24,6 +22,7 @@ from inngest_sdk.endpoint import Entrypoint, finish
 from inngest_sdk.endpoint import serve as serve_request
 from inngest_sdk.errors import BodyTooLargeError, ProtocolError
 from inngest_sdk.http import Request, Response, header_map
+from inngest_sdk.public_url import encoded_path, forwarded_scheme, is_host, join
 from inngest_serverless.discovery import LazyClient, explain
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -194,30 +193,22 @@ async def _lifespan(client: Callable[[], Inngest], receive: Receive, send: Send)
         await send({"type": "lifespan.startup.complete"})
 
 
-HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
-
-
 def _url(scope: Scope, headers: MutableMapping[str, str]) -> str:
     root, path = scope.get("root_path") or "", scope["path"]
     # Servers differ on whether `path` holds the prefix that the app is mounted under; the
     # specification has said since 2.4 that it does.
     if root and path != root and not path.startswith(f"{root.rstrip('/')}/"):
         path = root.rstrip("/") + path
-    path = quote(path, safe="/:@!$&'()*+,;=~", errors="replace")
-    # Bytes from the wire: all but what would end the URL early stays as it came.
-    query = quote(scope.get("query_string", b""), safe="/?%:@!$&'()*+,;=~")
-    url = f"{_scheme(scope, headers)}://{_host(scope, headers)}{path}"
-    return f"{url}?{query}" if query else url
+    query = scope.get("query_string", b"")
+    return join(_scheme(scope, headers), _host(scope, headers), encoded_path(path), query)
 
 
 def _scheme(scope: Scope, headers: MutableMapping[str, str]) -> str:
-    # The first of a list: each proxy adds its own.
-    forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    return "https" if "https" in (scope.get("scheme"), forwarded) else "http"
+    return "https" if "https" in (scope.get("scheme"), forwarded_scheme(headers)) else "http"
 
 
 def _host(scope: Scope, headers: MutableMapping[str, str]) -> str:
-    if HOST.fullmatch(headers.get("host", "")):
+    if is_host(headers.get("host")):
         return headers["host"]
     name, port = scope.get("server") or ("localhost", None)
     name = f"[{name}]" if ":" in name else name

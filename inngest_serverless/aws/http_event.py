@@ -17,14 +17,14 @@ behind CloudFront or a mapped custom domain nothing does: set INNGEST_SERVE_ORIG
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from inngest_sdk.errors import BodyInvalidError
 from inngest_sdk.http import Request, Response, header_map
+from inngest_sdk.public_url import forwarded_scheme, is_host, join
 
 # The error that Lambda gives for a larger answer names this number.
 LAMBDA_ANSWER_BYTES = 6_291_556
@@ -143,7 +143,7 @@ def _v2(event: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str]
     query = event.get("rawQueryString")
     if not isinstance(query, str):  # written by hand; the service always sends it
         query = urlencode(_pairs(event.get("queryStringParameters")), errors="replace")
-    return _text(http.get("method")), _url(_scheme(host, headers), host, path, query)
+    return _text(http.get("method")), join(_scheme(host, headers), host, path, query)
 
 
 def _v1(event: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str]:
@@ -157,7 +157,7 @@ def _v1(event: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str]
         paths.reverse()
     # Values come decoded, so they are encoded again.
     query = urlencode(_query_pairs(event), errors="replace")
-    return _text(event.get("httpMethod")), _url(
+    return _text(event.get("httpMethod")), join(
         _scheme(host, headers), host, paths[0] or paths[1], query
     )
 
@@ -167,30 +167,17 @@ def _alb(event: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str
     # A load balancer does not decode the query: names and values are joined as they are.
     query = "&".join(f"{name}={value}" for name, value in _query_pairs(event))
     path = _text(event.get("path"))
-    scheme = _forwarded_scheme(headers) or "https"
-    return _text(event.get("httpMethod")), _url(scheme, host, path, query)
+    scheme = forwarded_scheme(headers) or "https"
+    return _text(event.get("httpMethod")), join(scheme, host, path, query)
 
 
-def _url(scheme: str, host: str, path: str, query: str) -> str:
-    # What is legal stays as it is, the percent sign included; a stray space, `#` or letter beyond
-    # ASCII is encoded, or it would cut the URL short.
-    path = quote("/" + path.lstrip("/"), safe="/%:@!$&'()*+,;=~", errors="replace")
-    query = quote(query, safe="/?%:@!$&'()*+,;=~", errors="replace")
-    return f"{scheme}://{host}{path}?{query}" if query else f"{scheme}://{host}{path}"
-
-
-HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 # Reserved never to exist (RFC 2606): calls are served all the same, and whoever registers under
 # this name sees why it cannot be reached.
 UNKNOWN_HOST = "host-header-missing.invalid"
 
 
 def _host(*values: object) -> str:
-    for value in values:
-        match = HOST.fullmatch(value) if isinstance(value, str) else None
-        if match and int(match[1] or 0) <= 65535:
-            return match[0]
-    return UNKNOWN_HOST
+    return next((str(value) for value in values if is_host(value)), UNKNOWN_HOST)
 
 
 AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".on.aws", ".api.aws")
@@ -201,13 +188,7 @@ def _scheme(host: str, headers: Mapping[str, str]) -> str:
     # the header, or a local stand-in for Lambda.
     if host.partition(":")[0].endswith(AWS_DOMAINS):
         return "https"
-    return _forwarded_scheme(headers) or "https"
-
-
-def _forwarded_scheme(headers: Mapping[str, str]) -> str | None:
-    # Each proxy adds its own: the first is what the client spoke.
-    first = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    return first if first in ("http", "https") else None
+    return forwarded_scheme(headers) or "https"
 
 
 def _query_pairs(event: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ Error
 │   └── StepNestedError              a step was called inside another step's body
 ├── RetryAfterError              user code: try again, not before a given time
 ├── StepError                    a step failed for good; raised from `ctx.step.*`, catchable
-├── FunctionConfigInvalidError   an option of a function or of the client is wrong (the developer's fault)
-├── ConfigError                  an argument or environment variable is wrong (the deployer's fault)
+├── FunctionConfigInvalidError   the developer's fault: an option of a function is wrong
+├── ConfigError                  the deployer's fault: an argument or variable is wrong
 ├── SendEventsError              some events were not accepted; carries the ids that were
 ├── UnreachableError             the Inngest server could not be reached
 └── ProtocolError                this request cannot be answered as asked; has a status
