@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from inngest_sdk import wire
@@ -255,7 +255,7 @@ def _with_mode(op: Op) -> Op:
     mode = _parallel_mode.get()
     if mode is None:
         return op
-    return Op(op.kind, op.title, {**op.opts, "parallelMode": mode})
+    return replace(op, opts={**op.opts, "parallelMode": mode})
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any
 
+from inngest_sdk.http import dumps
+
 
 @dataclass(frozen=True)
 class StepId:
@@ -48,12 +50,14 @@ class Op:
     """What a step asks of the server.
 
     `kind` is the op when it is reported and not run: "StepPlanned" for steps with a body of ours,
-    else "Sleep", "WaitForEvent", "InvokeFunction". `title` is the wire's `name`.
+    else "Sleep", "WaitForEvent", "InvokeFunction". `title` is the wire's `name`. `arguments` are
+    what the body is called with, for the server to show and to let people edit.
     """
 
     kind: str
     title: str
     opts: Mapping[str, Any]
+    arguments: tuple[Any, ...] = ()
 
     @property
     def runs_here(self) -> bool:
@@ -72,17 +76,23 @@ def op_json(step: StepId, op: Op, kind: str, **outcome: Any) -> dict[str, Any]:
         "name": op.title,
         "displayName": step.name,
         "userland": userland,
-        "opts": dict(op.opts),
+        "opts": {**op.opts, **_input(op.arguments)},
         **(outcome or {"data": None}),
     }
 
 
-def run_op(step_id: str, arguments: list[Any], kind: str = "step.run") -> Op:
-    """A step whose body runs here. `arguments` are shown by the server and may be edited there."""
-    opts: dict[str, Any] = {"type": kind}
-    if arguments:
-        opts["input"] = arguments
-    return Op("StepPlanned", step_id, opts)
+def _input(arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """The arguments as an op tells them, if they are JSON."""
+    try:
+        dumps(arguments)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return {"input": list(arguments)} if arguments else {}
+
+
+def run_op(step_id: str, arguments: tuple[Any, ...] = (), kind: str = "step.run") -> Op:
+    """A step whose body runs here."""
+    return Op("StepPlanned", step_id, {"type": kind}, arguments)
 
 
 def sleep_op(duration: str) -> Op:

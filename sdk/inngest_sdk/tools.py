@@ -20,7 +20,6 @@ from inngest_sdk.events import Event
 from inngest_sdk.execution import Body, SyncExecution, parallel_mode_of_steps
 from inngest_sdk.failure import rfc3339
 from inngest_sdk.function import Function
-from inngest_sdk.http import dumps
 from inngest_sdk.serializer import NoOutputType
 from inngest_sdk.steps import Op
 
@@ -151,7 +150,7 @@ class Step:
         async def send(_: object) -> dict[str, list[str]]:
             return {"ids": await self._client.send(_listed(events))}
 
-        request = _Request(steps.run_op(step_id, [], "step.sendEvent"), send, _ids)
+        request = _Request(steps.run_op(step_id, kind="step.sendEvent"), send, _ids)
         return cast("list[str]", await self._reach(step_id, request))
 
 
@@ -235,7 +234,7 @@ class StepSync:
         def send(_: object) -> dict[str, list[str]]:
             return {"ids": self._client.send_sync(_listed(events))}
 
-        request = _Request(steps.run_op(step_id, [], "step.sendEvent"), send, _ids)
+        request = _Request(steps.run_op(step_id, kind="step.sendEvent"), send, _ids)
         return cast("list[str]", self._reach(step_id, request))
 
 
@@ -328,17 +327,8 @@ def _run_request(
         value = handler(*(args if edited is None else edited), **kwargs)
         return _written(client, value, output_type)
 
-    op = steps.run_op(step_id, _reported(args))
+    op = steps.run_op(step_id, args)
     return _Request(op, body, _reader(client, output_type))
-
-
-def _reported(args: tuple[Any, ...]) -> list[Any]:
-    """The arguments, for the server to show; none of them if one is not JSON."""
-    try:
-        dumps(args)
-    except (TypeError, ValueError, RecursionError):
-        return []
-    return list(args)
 
 
 def _written(client: Inngest, value: Any, output_type: object) -> Any:

@@ -79,7 +79,9 @@ def parse_call(body: bytes) -> Call:
     ctx = _mapping(data.get("ctx"), "ctx")
     stack = _mapping(ctx.get("stack") or {}, "ctx.stack")
     event = parse_event(data.get("event"), "event")
-    events = parse_events(data.get("events") or [], "events")
+    batch = data.get("events") or []
+    # Nearly always the one event, told twice.
+    events = (event,) if batch == [data["event"]] else parse_events(batch, "events")
     return Call(
         run_id=_text(ctx.get("run_id"), "ctx.run_id"),
         attempt=_integer(ctx.get("attempt", 0), "ctx.attempt"),

@@ -33,7 +33,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 # --- what to do with a step -------------------------------------------------------------------
 
 H = hash_id("a")
-RUN, SLEEP, WAIT = run_op("a", []), sleep_op("1s"), wait_op("a", "x/y", None, "1s")
+RUN, SLEEP, WAIT = run_op("a"), sleep_op("1s"), wait_op("a", "x/y", None, "1s")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,14 @@ def test_a_step_reports_its_id_its_value_and_its_arguments(mode: Mode) -> None:
         "opts": {"type": "step.run", "input": [1, 2]},
         "data": 6,
     }
+
+
+def test_arguments_that_are_not_json_are_not_reported(mode: Mode) -> None:
+    def f(ctx: Any) -> Steps:
+        yield ctx.step.run("size", len, {1, 2})
+
+    [op] = define(both(mode, f)).ops()
+    assert (op["opts"], op["data"]) == ({"type": "step.run"}, 2)
 
 
 def test_arguments_edited_on_the_server_replace_the_codes(mode: Mode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from inngest_sdk.public_url import encoded_path, forwarded_scheme, is_host, join
 
 
