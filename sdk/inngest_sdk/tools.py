@@ -275,7 +275,9 @@ class GroupSync:
     ) -> tuple[T, ...]:
         """Run the callables' steps in parallel; see `Group.parallel`.
 
-        Each callable is run up to its first open step, one after the other, in this thread.
+        Each callable is run up to its first open step, one after the other, in this thread. Give
+        the steps of different callables different ids: equal ones are numbered in the order in
+        which they are reached, which here depends on what has finished.
         """
         with parallel_mode_of_steps(_mode(parallel_mode)):
             return self._execution.parallel(callables)
