@@ -45,9 +45,8 @@ class Recording(ThreadingHTTPServer):
 
 
 class Answering(BaseHTTPRequestHandler):
-    server: Recording
-
     def answer(self) -> None:
+        assert isinstance(self.server, Recording)
         self.rfile.read(int(self.headers.get("content-length") or 0))
         recorded = self.server.answer(self.command, self.path)
         self.send_response(recorded.status)
@@ -57,7 +56,7 @@ class Answering(BaseHTTPRequestHandler):
 
     do_GET = do_POST = answer
 
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, format: str, *args: Any) -> None: ...
 
 
 @pytest.fixture(scope="module")

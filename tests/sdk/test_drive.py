@@ -34,7 +34,7 @@ class Echo(BaseHTTPRequestHandler):
         # As a server does to idle connections, while a Lambda is frozen.
         self.close_connection = self.path == "/close"
 
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, format: str, *args: Any) -> None: ...
 
 
 @pytest.fixture(scope="module")
