@@ -1,8 +1,8 @@
 """The engine's values: what comes in, what goes out, what is kept. Frozen, no behaviour, no I/O.
 
-    Event ──► a run of each FunctionConfig it triggers ──► Job ──► Call ──► the app
-                                     ▲                                        │
-                                     └──────────── Reply (Ops | Finished | Failed) ◄┘
+Event ──► a run of each FunctionConfig it triggers ──► Job ──► Call ──► the app
+                                 ▲                                        │
+                                 └──────────── Reply (Ops | Finished | Failed) ◄┘
 """
 
 from __future__ import annotations
@@ -173,6 +173,11 @@ class RunRow:
     cron: str | None = None
 
 
+RowStatus: TypeAlias = Literal[
+    "Running", "Completed", "Failed", "Retrying", "Waiting", "TimedOut", "Cancelled"
+]
+
+
 @dataclass(frozen=True)
 class TimelineRow:
     """One line of a run's timeline: one attempt of one piece of work, or a wait.
@@ -184,7 +189,7 @@ class TimelineRow:
     step_id: str
     name: str
     kind: str
-    status: Literal["Running", "Completed", "Failed", "Retrying", "Waiting", "TimedOut", "Cancelled"]
+    status: RowStatus
     attempt: int
     started_ms: int
     ended_ms: int | None = None

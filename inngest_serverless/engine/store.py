@@ -83,6 +83,13 @@ class Store:
         self._path = path
         self._lock: sqlite3.Connection | None = None
         self._events: dict[str, Event] = {}
+        try:
+            self._prepare()
+        except sqlite3.Error:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
         for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._db.execute(f"PRAGMA {setting}")
         self._db.executescript(_resource("schema.sql"))
@@ -95,6 +102,7 @@ class Store:
         try:
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError:
+            self.close()
             raise StoreInUse(f"another engine works on {self._path}; stop it first") from None
 
     def close(self) -> None:

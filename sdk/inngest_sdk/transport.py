@@ -52,7 +52,8 @@ def send(request: Request, timeout: float) -> Response:
     try:
         try:
             return _response(client.request(**_arguments(request, timeout)))
-        except httpx.RemoteProtocolError:  # an idle connection that the server had closed
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            # An idle connection that the server had closed. Whatever we send may be sent again.
             return _response(client.request(**_arguments(request, timeout)))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unreachable(request, error) from error
@@ -66,7 +67,7 @@ async def send_async(request: Request, timeout: float) -> Response:
     try:
         try:
             return _response(await client.request(**_arguments(request, timeout)))
-        except httpx.RemoteProtocolError:
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
             return _response(await client.request(**_arguments(request, timeout)))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unreachable(request, error) from error

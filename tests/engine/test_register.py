@@ -79,9 +79,7 @@ def test_a_recorded_registration_is_taken_whole(name: str) -> None:
 
 
 def test_recorded_options_are_read() -> None:
-    exchange = next(
-        e for e in exchanges("py-dev.jsonl") if e["request"]["path"] == "/fn/register"
-    )
+    exchange = next(e for e in exchanges("py-dev.jsonl") if e["request"]["path"] == "/fn/register")
     found = read(exchange["request"]["body"])
     by_slug = {each.slug: each for each in found.functions}
     assert by_slug["shop-cron"].triggers == (CronTrigger("* * * * *"),)

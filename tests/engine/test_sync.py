@@ -103,9 +103,7 @@ def test_with_a_key_the_request_is_signed_and_comes_from_a_server_that_signs() -
 # ── the answer ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "name", ["py-dev.jsonl", "py-signed.jsonl", "js-dev.jsonl"]
-)
+@pytest.mark.parametrize("name", ["py-dev.jsonl", "py-signed.jsonl", "js-dev.jsonl"])
 def test_a_recorded_good_answer_is_good(name: str) -> None:
     exchange = next(e for e in exchanges(name) if e["request"]["method"] == "PUT")
     response = exchange["response"]

@@ -1,0 +1,1 @@
+"""A small shop: durable functions for orders, stock and the daily report."""

@@ -1,0 +1,5 @@
+"""`python -m inngest_serverless.cli` is `inngest-serverless`."""
+
+from inngest_serverless.cli import main
+
+main()

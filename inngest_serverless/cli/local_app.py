@@ -1,0 +1,165 @@
+"""A user's app, running on this machine as it would on its platform. Knows nothing of terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias
+
+from inngest_serverless.cli.problems import Problem, WrongUse
+from inngest_serverless.emulators.local_lambda import LambdaConfig, LocalLambda
+from inngest_serverless.engine.server import DevOptions, DevServer
+
+PATH = "/api/inngest"
+# Set for a deployment, these would send the app elsewhere. Empty counts as not set.
+NOT_HERE = (
+    "INNGEST_BASE_URL",
+    "INNGEST_API_BASE_URL",
+    "INNGEST_EVENT_API_BASE_URL",
+    "INNGEST_SERVE_ORIGIN",
+    "INNGEST_SERVE_PATH",
+)
+Log: TypeAlias = Callable[[str], None]
+OnSync: TypeAlias = Callable[[str, str | None], None]
+
+
+def environment(app: str, engine_url: str) -> dict[str, str]:
+    """Return the variables that tie an app to an engine on this machine."""
+    return {**dict.fromkeys(NOT_HERE, ""), "INNGEST_APP": app, "INNGEST_DEV": engine_url}
+
+
+def check_app(platform: str, app: str, directory: Path) -> None:
+    """Load the app in another process; raise a Problem with the reason if it cannot run."""
+    if platform == "aws" and find_spec("awslambdaric") is None:
+        raise Problem(
+            "the local Lambda runs AWS's runtime client, awslambdaric, which is not installed",
+            "It does not exist for Windows: there, use --platform asgi",
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", "inngest_serverless.cli.app_check"],
+        cwd=directory,
+        env={**os.environ, **environment(app, "1")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise WrongUse(f"--app {app} cannot be loaded from {directory}\n{done.stderr.strip()}")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An app to run: on "aws" (the local Lambda) or "asgi" (uvicorn), loaded from `directory`."""
+
+    platform: str
+    app: str
+    directory: Path
+
+
+@asynccontextmanager
+async def engine_and_app(
+    options: DevOptions, wanted: Wanted | None, on_log: Log, on_sync: OnSync | None = None
+) -> AsyncIterator[tuple[DevServer, str | None]]:
+    """Run an engine, and an app beside it, for as long as the block; gives the app's URL too.
+
+    The app's port is the engine's plus one. So a run that an earlier engine on the same file left
+    behind finds its app at the same URL, and the app is there before the engine calls it. If the
+    port is taken, or the engine's own is any free one, so is the app's.
+    """
+    server = DevServer(options, on_sync=on_sync)
+    if wanted is None:
+        async with server:
+            yield server, None
+    elif options.port == 0:
+        async with server, serve_app(wanted, server.url, on_log) as url:
+            yield server, url
+    else:
+        engine_url = f"http://{reachable(options.host)}:{options.port}"
+        app = serve_app(wanted, engine_url, on_log, free_port(options.port + 1))
+        async with app as url, server:
+            yield server, url
+
+
+def reachable(host: str) -> str:
+    """Return the address at which this machine reaches what listens on `host`."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{shown}]" if ":" in shown else shown
+
+
+def free_port(port: int) -> int:
+    """Return `port` if nobody listens there, else 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            return 0
+    return port
+
+
+@asynccontextmanager
+async def serve_app(
+    wanted: Wanted, engine_url: str, on_log: Log, port: int = 0
+) -> AsyncIterator[str]:
+    """Run the app for as long as the block; gives the URL under which the engine reaches it."""
+    run = _on_lambda if wanted.platform == "aws" else _on_uvicorn
+    async with run(wanted, environment(wanted.app, engine_url), on_log, port) as origin:
+        yield origin + PATH
+
+
+@asynccontextmanager
+async def _on_lambda(
+    wanted: Wanted, variables: dict[str, str], on_log: Log, port: int
+) -> AsyncIterator[str]:
+    config = LambdaConfig(
+        environment=variables,
+        directory=wanted.directory,
+        function_name=wanted.app.partition(":")[0].replace(".", "-"),
+    )
+    async with LocalLambda(config, port=port, on_log=on_log) as function:
+        yield function.url
+
+
+@asynccontextmanager
+async def _on_uvicorn(
+    wanted: Wanted, variables: dict[str, str], on_log: Log, port: int
+) -> AsyncIterator[str]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "inngest_serverless.cli.asgi_child", str(port)),
+        cwd=wanted.directory,
+        env={**os.environ, **variables},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=2**20,
+        start_new_session=True,  # Ctrl-C in the terminal is for us, who then stop it in order
+    )
+    assert child.stdin is not None and child.stdout is not None
+    forwarding: asyncio.Task[None] | None = None
+    try:
+        first = (await child.stdout.readline()).decode(errors="replace").strip()
+        if not first.isdecimal():
+            rest = (await child.stdout.read()).decode(errors="replace").strip()
+            raise Problem(f"uvicorn did not start\n{first}\n{rest}")
+        forwarding = asyncio.create_task(_forward(child.stdout, on_log))
+        yield f"http://127.0.0.1:{first}"
+    finally:
+        child.stdin.close()  # it ends with that
+        await child.wait()
+        if forwarding is not None:
+            await forwarding
+
+
+async def _forward(lines: asyncio.StreamReader, log: Log) -> None:
+    async for line in lines:
+        log(line.decode(errors="replace").rstrip())

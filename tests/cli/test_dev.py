@@ -1,0 +1,139 @@
+"""`inngest-serverless dev`."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ..dev_process import Dev
+from .conftest import APPS, Invoke
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        yield one.getsockname()[1]
+
+
+@pytest.mark.parametrize("platform", ["aws", "asgi"])
+def test_an_app_runs_until_ctrl_c(
+    platform: str, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--app", "greeter:client", "--platform", platform, "--port", "0")
+    with Dev(*words, "--db", str(tmp_path / "deep" / "dev.db"), cwd=APPS) as dev:
+        sent = invoke("send", "test/greet", "-d", '{"name": "ada"}', "--url", dev.url, "--json")
+        event_id = json.loads(sent.output)["ids"][0]
+        rows = httpx.get(f"{dev.url}/v1/events/{event_id}/runs").json()["data"]
+        done = invoke("run", rows[0]["run_id"], "--wait", "--timeout", "30", "--url", dev.url)
+        assert done.exit_code == 0, done.output
+        url, app_url = dev.url, dev.app_url
+        assert dev.interrupt() == 0
+    assert "greeter-greet" in dev.output
+    assert "stopped" in dev.output
+    assert "Traceback" not in dev.output
+    for each in (url, app_url):
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(each)
+
+
+def test_the_log_shows_a_run_from_start_to_end(invoke: Invoke, tmp_path: Path) -> None:
+    words = ("--app", "greeter:client", "--port", "0", "--db", str(tmp_path / "dev.db"))
+    with Dev(*words, cwd=APPS) as dev:
+        invoke("send", "test/greet", "-d", '{"name": "ada"}', "--url", dev.url)
+        dev.wait_for('"ADA"')
+    assert "▶ greeter-greet" in dev.output
+    assert "✓ greeter-greet" in dev.output
+
+
+@pytest.mark.parametrize(
+    ("app", "complaint"),
+    [
+        ("nowhere:client", "nowhere"),
+        ("greeter:nobody", "nobody"),
+        ("greeter", "client"),
+        ("broken:client", "this module is broken"),
+    ],
+)
+def test_an_app_that_cannot_be_loaded_is_said_before_anything_starts(
+    invoke: Invoke, app: str, complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(APPS)
+    done = invoke("dev", "--app", app, "--db", str(tmp_path / "dev.db"))
+    assert done.exit_code == 2
+    assert complaint in done.output
+    assert not (tmp_path / "dev.db").exists()
+
+
+def test_a_port_in_use_is_named(invoke: Invoke, taken_port: int, tmp_path: Path) -> None:
+    done = invoke("dev", "--port", str(taken_port), "--db", str(tmp_path / "dev.db"))
+    assert done.exit_code == 1
+    assert f"port {taken_port} on 127.0.0.1 is already in use" in done.output
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database, but long enough to be looked at" * 40)
+    complaint = refused("--port", "0", "--db", str(tmp_path / "notes.txt"))
+    assert f"cannot keep runs in {tmp_path / 'notes.txt'}" in complaint
+
+
+def test_a_folder_that_cannot_be_made_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = invoke("dev", "--port", "0", "--db", str(tmp_path / "file" / "dev.db"))
+    assert done.exit_code == 1
+    assert str(tmp_path / "file") in done.output
+
+
+def test_a_second_engine_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    words = ("--port", "0", "--no-discovery", "--db", str(tmp_path / "dev.db"))
+    with Dev(*words, cwd=APPS):
+        complaint = refused(*words)
+    assert f"another engine works on {tmp_path / 'dev.db'}" in complaint
+
+
+def test_a_step_that_is_tried_again_is_said_with_its_error(invoke: Invoke, tmp_path: Path) -> None:
+    words = ("--app", "greeter:client", "--port", "0", "--db", str(tmp_path / "dev.db"))
+    with Dev(*words, cwd=APPS) as dev:
+        invoke("send", "test/stumble", "--url", dev.url)
+        dev.wait_for("RuntimeError: the first time is hard")
+    assert "try 2 at " in dev.output
+
+
+def test_a_url_needs_its_scheme(invoke: Invoke) -> None:
+    assert invoke("dev", "--url", "localhost:8000").exit_code == 2
+
+
+def test_an_app_that_runs_elsewhere_is_named_by_its_url(
+    invoke: Invoke, app_url: str, tmp_path: Path
+) -> None:
+    with Dev("--url", app_url, "--port", "0", "--db", str(tmp_path / "dev.db"), cwd=APPS) as dev:
+        # It answers, but its INNGEST_DEV names another engine, and that is said.
+        dev.wait_for("it talks to another server")
+        assert dev.interrupt() == 0
+
+
+def test_what_was_kept_is_there_after_a_restart(invoke: Invoke, tmp_path: Path) -> None:
+    words = ("--app", "greeter:client", "--port", "0", "--db", str(tmp_path / "dev.db"))
+    with Dev(*words, cwd=APPS) as dev:
+        invoke("send", "test/greet", "-d", '{"name": "ada"}', "--url", dev.url)
+        dev.wait_for("✓ greeter-greet")
+        assert dev.interrupt() == 0
+    with Dev(*words, cwd=APPS) as dev:
+        assert "greeter-greet" in invoke("runs", "--url", dev.url).output
+
+
+def refused(*words: str) -> str:
+    """Call `dev` in a process of its own, and return what it complains of."""
+    dev = [sys.executable, "-m", "inngest_serverless.cli", "dev", *words]
+    done = subprocess.run(dev, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
