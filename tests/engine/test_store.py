@@ -184,3 +184,11 @@ def test_listeners_are_found_by_what_they_listen_for(store: Store) -> None:
     ).fetchall()
     assert "USING INDEX pauses_by_key" in plan[0]["detail"]
     store.close()
+
+
+def test_a_file_that_is_no_database_is_refused_and_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to be looked at" * 40)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        Store(path)
+    path.unlink()
