@@ -40,13 +40,19 @@ EXPECTED: dict[tuple[str, str], tuple[str, Any]] = {
         "Completed",
         {"order_id": "order-1", "paid": 7500, "parcel": "PARCEL-42"},
     ),
-    ("shop-fulfil-order", "order-2"): ("Failed", "the card has expired"),
+    ("shop-fulfil-order", "order-2"): ("Failed", "sold out: tea"),
     ("shop-fulfil-order-failure", "order-2"): (
         "Completed",
-        {"order_id": "order-2", "apology_for": "the card has expired"},
+        {"order_id": "order-2", "refunded": 2100, "reason": "sold out: tea"},
+    ),
+    ("shop-fulfil-order", "order-3"): ("Failed", "the card has expired"),
+    ("shop-fulfil-order-failure", "order-3"): (
+        "Completed",
+        {"order_id": "order-3", "refunded": 0, "reason": "the card has expired"},
     ),
     ("shop-reserve-stock", "order-1"): ("Completed", {"order_id": "order-1", "reserved": 5}),
     ("shop-reserve-stock", "order-2"): ("Completed", {"order_id": "order-2", "reserved": 3}),
+    ("shop-reserve-stock", "order-3"): ("Completed", {"order_id": "order-3", "reserved": 1}),
     ("shop-daily-report", "2026-11-21"): (
         "Completed",
         {"day": "2026-11-21", "orders": 12, "revenue": 87_600},
@@ -56,13 +62,18 @@ EXPECTED: dict[tuple[str, str], tuple[str, Any]] = {
 EXPECTED_EFFECTS = sorted(
     [
         "charge order-1",
+        "charge order-2",
         "mail order-1",
         "mail order-2",
+        "mail order-3",
         "mail report-2026-11-21",
+        "refund order-2",
         "release order-2",
+        "release order-3",
         "reserve order-1 cup",
         "reserve order-1 teapot",
         "reserve order-2 tea",
+        "reserve order-3 cup",
         "text order-1",
     ]
 )

@@ -20,22 +20,23 @@ from orders import shop
 client = Inngest(app_id="shop")
 
 
-async def apologise(ctx: Context) -> dict[str, Any]:
+async def undo_order(ctx: Context) -> dict[str, Any]:
     """Runs once when `fulfil_order` has failed for good: undo what was done, tell the customer."""
     order = ctx.event.data["event"]["data"]
     reason = ctx.event.data["error"]["message"]
+    refund = await ctx.step.run("refund", shop.refund, order)
     await ctx.step.run("release-stock", shop.release, order["order_id"], order["items"])
     await ctx.step.run(
         "apologise", shop.send_mail, order["email"], order["order_id"], f"Sorry: {reason}"
     )
-    return {"order_id": order["order_id"], "apology_for": reason}
+    return {"order_id": order["order_id"], "refunded": refund["amount"], "reason": reason}
 
 
 @client.create_function(
     fn_id="fulfil-order",
     trigger=TriggerEvent(event="shop/order.placed"),
     retries=3,
-    on_failure=apologise,
+    on_failure=undo_order,
 )
 async def fulfil_order(ctx: Context) -> dict[str, Any]:
     """Charge the card, wait until the order is packed, tell the customer in two ways at once."""
@@ -58,6 +59,8 @@ async def fulfil_order(ctx: Context) -> dict[str, Any]:
     )
     if packed is None:
         raise NonRetriableError("the order was not packed within three days")
+    if sold_out := packed.data.get("sold_out"):
+        raise NonRetriableError(f"sold out: {', '.join(sold_out)}")
 
     news = f"{order['order_id']} is on its way: {packed.data['parcel']}"
     await asyncio.gather(
