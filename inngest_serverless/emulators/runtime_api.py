@@ -86,10 +86,13 @@ class RuntimeApi:
             await self._polled.wait()
 
     async def invoke(self, invocation: Invocation) -> bytes:
-        """Hand over to the idle runtime and return its result as posted. Raises FunctionFailed.
+        """Hand over to the idle runtime and return its result as posted.
 
+        Raises FunctionFailed, and RuntimeGone when the runtime ended before it was handed over.
         When cancelled the invocation is given up: its result, should one come, is refused.
         """
+        if self.end is not None:
+            raise RuntimeGone(str(self.end)) from self.end
         assert self._poll is not None and self.idle, "only an idle runtime takes an invocation"
         self._request_id = invocation.request_id
         self._result = asyncio.get_running_loop().create_future()

@@ -60,6 +60,18 @@ def test_an_invocation_is_handed_to_the_runtime_that_waits_for_it() -> None:
     play(scenario)
 
 
+def test_a_runtime_that_ends_before_it_is_handed_anything_is_gone() -> None:
+    async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
+        polling = asyncio.ensure_future(runtime.get("invocation/next"))
+        await api.wait_idle()
+        api.finish(FunctionFailed("Sandbox.Stopped", "the process was stopped"))
+        with pytest.raises(RuntimeGone, match="the process was stopped"):
+            await api.invoke(INVOCATION)
+        polling.cancel()
+
+    play(scenario)
+
+
 @pytest.mark.parametrize("kind", ["response", "error"])
 def test_an_answer_to_an_unknown_request_is_refused(kind: str) -> None:
     async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
