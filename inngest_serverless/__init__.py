@@ -3,6 +3,7 @@
 The names that apps import, re-exported from the core; no logic.
 """
 
+from inngest_sdk.checkpoint import Checkpointing
 from inngest_sdk.client import Inngest
 from inngest_sdk.errors import (
     ConfigError,
@@ -41,6 +42,7 @@ from inngest_sdk.wire import VERSION as __version__
 __all__ = [
     "Batch",
     "Cancel",
+    "Checkpointing",
     "Concurrency",
     "ConfigError",
     "Context",

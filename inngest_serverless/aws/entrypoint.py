@@ -43,7 +43,7 @@ _app = LazyClient(os.environ)
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Answer a Lambda event with the app that INNGEST_APP names (see `discovery`)."""
-    return _answer(_app.get, event, Environment.from_env(os.environ))
+    return _answer(_app.get, event, context, Environment.from_env(os.environ))
 
 
 def serve(
@@ -59,7 +59,7 @@ def serve(
     environment = Environment.from_env(os.environ)
 
     def handler(event: Any, context: Any) -> dict[str, Any]:
-        return _answer(lambda: client, event, environment, serve_origin, serve_path)
+        return _answer(lambda: client, event, context, environment, serve_origin, serve_path)
 
     return handler
 
@@ -86,6 +86,7 @@ def prepare() -> None:
 def _answer(
     app: Callable[[], Inngest],
     event: Any,
+    context: Any,
     environment: Environment,
     serve_origin: str | None = None,
     serve_path: str | None = None,
@@ -102,7 +103,7 @@ def _answer(
         limit_name=door.limit_name,
     )
     try:
-        response = _response(app, event, door, entrypoint)
+        response = _response(app, event, context, door, entrypoint)
         return _within_limit(event_from(response, door), door, entrypoint, environment)
     except ProtocolError as error:
         refusal = error
@@ -114,7 +115,11 @@ def _answer(
 
 
 def _response(
-    app: Callable[[], Inngest], event: Any, door: FrontDoor, entrypoint: Entrypoint
+    app: Callable[[], Inngest],
+    event: Any,
+    context: Any,
+    door: FrontDoor,
+    entrypoint: Entrypoint,
 ) -> Response:
     try:
         client = app()
@@ -127,7 +132,16 @@ def _response(
         return finish(Response(200, {}, dumps({"healthy": True})), entrypoint)
     if request.method == "PUT" and path_may_be_mapped(event, door):
         _advise_on_path(client, request, entrypoint)
-    return drive(serve_request(client, request, entrypoint, now=time.time()))
+    now = time.time()
+    deadline = _deadline(context, now)
+    return drive(serve_request(client, request, entrypoint, now=now, deadline=deadline))
+
+
+def _deadline(context: Any, now: float) -> float | None:
+    """When Lambda will kill this call, in Unix seconds; None without a context that knows."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    milliseconds = remaining() if callable(remaining) else None
+    return now + milliseconds / 1000 if isinstance(milliseconds, (int, float)) else None
 
 
 def _within_limit(

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inngest_serverless.engine import durations, jsontext, views
+from inngest_serverless.engine.checkpoint import read_checkpoint
 from inngest_serverless.engine.clock import Clock, SystemClock
 from inngest_serverless.engine.engine import Engine
 from inngest_serverless.engine.ingest import (
@@ -106,6 +107,8 @@ class _Api:
             Route("/v1/runs/{run_id}", self.cancel_v1, methods=["DELETE"]),
             Route("/v1/apps/{app:path}/functions", self.functions, methods=["GET"]),
             Route("/v1/signals", self.signal, methods=["POST"]),
+            Route("/v1/checkpoint/{run_id}/async", self.checkpoint, methods=["POST"]),
+            Route("/v1/http/runs/{run_id}/async", self.checkpoint, methods=["POST"]),
             Route("/api/runs", self.api_runs, methods=["GET"]),
             Route("/api/runs/{run_id}", self.api_run, methods=["GET"]),
         ]
@@ -279,6 +282,22 @@ class _Api:
         if run_id is None:
             _refuse(404, f"no run waits for the signal {name!r}")
         return self._enveloped({"run_id": run_id})
+
+    # ── steps in the middle of a call (1.8) ──────────────────────────────────────────────────────
+
+    async def checkpoint(self, request: Request) -> Response:
+        """Save steps that a call in flight has run. 409 tells a call that is over to stop."""
+        run_id = _ulid(request.path_params["run_id"], "run id")
+        try:
+            job_id, steps = read_checkpoint(await _body(request))
+            if self._engine.run(run_id) is None:
+                _refuse(400, f"no run {run_id}")
+            saved = self._engine.checkpoint(run_id, job_id, steps)
+        except ValueError as error:
+            _refuse(400, f"a checkpoint of run {run_id}: {error}")
+        if not saved:
+            _refuse(409, f"the call of run {run_id} that this checkpoint belongs to is over")
+        return Response(status_code=200)
 
     # ── for our own command line ─────────────────────────────────────────────────────────────────
 

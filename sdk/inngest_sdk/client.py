@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar, cast
 
+from inngest_sdk.checkpoint import Checkpointing, Server
 from inngest_sdk.config import Config
 from inngest_sdk.errors import FunctionConfigInvalidError
 from inngest_sdk.events import Event
@@ -50,7 +51,7 @@ class Inngest:
 
     What is not given as an argument comes from the environment (`INNGEST_DEV`,
     `INNGEST_EVENT_KEY`, `INNGEST_SIGNING_KEY`, …). An int of `request_timeout` is milliseconds;
-    the default is 30 seconds.
+    the default is 30 seconds. With `checkpointing` (see Checkpointing) one call runs many steps.
 
     Raises FunctionConfigInvalidError for an `app_id` that cannot be one, and ConfigError that
     names every setting with a bad value.
@@ -62,6 +63,7 @@ class Inngest:
         app_id: str,
         api_base_url: str | None = None,
         app_version: str | None = None,
+        checkpointing: Checkpointing | bool = True,
         env: str | None = None,
         event_api_base_url: str | None = None,
         event_key: str | None = None,
@@ -85,6 +87,8 @@ class Inngest:
         )
         self.logger: Logger = logging.getLogger("inngest") if logger is None else logger
         self.serializer = serializer
+        self.checkpointing = checkpointing
+        self.server = Server(self.config)
         self.functions: dict[str, Function[Any]] = {}
         self._handlers: dict[str, RegisteredHandler] = {}
 
@@ -116,6 +120,7 @@ class Inngest:
         retries: int | None = None,
         batch_events: Batch | None = None,
         cancel: Sequence[Cancel] | None = None,
+        checkpointing: Checkpointing | bool | None = None,
         concurrency: Sequence[Concurrency] | None = None,
         debounce: Debounce | None = None,
         idempotency: str | None = None,
@@ -133,13 +138,14 @@ class Inngest:
         people read. `trigger` takes up to 10. A failed attempt is repeated `retries` times (0 to
         20; the server's default is 4); when all have failed, `on_failure` is called. The
         expression `idempotency` starts one run per value in 24 hours. `cancel` takes up to 5,
-        `concurrency` up to 2.
+        `concurrency` up to 2. `checkpointing` is the client's unless it is given here.
 
         Raises FunctionConfigInvalidError, at once or when the function is put under it.
         """
         options = Options(
             batch_events=batch_events,
             cancel=cancel,
+            checkpointing=checkpointing,
             concurrency=concurrency,
             debounce=debounce,
             idempotency=idempotency,

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inngest_sdk import transport
-from inngest_sdk.effects import Effect, Fetch, Flow, Invocation, Invoke, Outcome, Pause
+from inngest_sdk.effects import Effect, Fetch, Flow, Invocation, Invoke, Now, Outcome, Pause
 from inngest_sdk.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -53,8 +53,10 @@ def _perform(effect: Effect) -> Any:
             return transport.send(request, timeout)
         case Pause(seconds):
             transport.sleep(seconds)
+        case Now():
+            return transport.now()
         case Invoke(invocation):
-            return _on_loop(invocation) if invocation.is_async else invocation.run()
+            return _on_loop(invocation) if invocation.is_async else invocation.run(drive)
 
 
 async def _perform_async(effect: Effect) -> Any:
@@ -65,10 +67,12 @@ async def _perform_async(effect: Effect) -> Any:
             return await transport.send_async(request, timeout)
         case Pause(seconds):
             await asyncio.sleep(seconds)
+        case Now():
+            return transport.now()
         case Invoke(invocation):
             if invocation.is_async:
-                return await invocation.run_async()
-            return await asyncio.to_thread(invocation.run)
+                return await invocation.run_async(drive_async)
+            return await asyncio.to_thread(invocation.run, drive)
 
 
 class _Loop:
@@ -88,16 +92,23 @@ _threads = threading.local()
 
 
 def _on_loop(invocation: Invocation) -> Outcome:
+    if _loop_is_running():
+        raise RuntimeError(
+            "a blocking entrypoint was called on a thread whose event loop is running; call it "
+            "through asyncio.to_thread, or use the ASGI entrypoint"
+        )
+    # Not inside an `except`: what is handled there would stand as the cause of user code's errors.
+    return _loop().run_until_complete(invocation.run_async(drive_async))
+
+
+def _loop_is_running() -> bool:
     import asyncio
 
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _loop().run_until_complete(invocation.run_async())
-    raise RuntimeError(
-        "a blocking entrypoint was called on a thread whose event loop is running; call it "
-        "through asyncio.to_thread, or use the ASGI entrypoint"
-    )
+        return False
+    return True
 
 
 def _loop() -> asyncio.AbstractEventLoop:

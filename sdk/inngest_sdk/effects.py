@@ -6,7 +6,7 @@ async callers, and a test plays the world by hand with `next(flow)` and `flow.se
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -17,9 +17,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Returned:
-    """User code ran to its end. `value` is as user code returned it."""
+    """User code ran to its end. `value` is as user code returned it; `ops` are steps that the
+    server has not heard of yet."""
 
     value: object
+    ops: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,19 +42,35 @@ class Reported:
 Outcome: TypeAlias = "Returned | Raised | Reported"
 
 
+class Driver(Protocol):
+    """What performs flows for a sync function."""
+
+    def __call__(self, flow: Flow[T], /) -> T:
+        """Run a flow to its result."""
+        ...
+
+
+class AsyncDriver(Protocol):
+    """What performs flows for an async function."""
+
+    def __call__(self, flow: Flow[T], /) -> Awaitable[T]:
+        """Run a flow to its result."""
+        ...
+
+
 class Invocation(Protocol):
-    """One call of a user function, ready to run, once."""
+    """One call of a user function, ready to run, once. It may have flows of its own performed."""
 
     @property
     def is_async(self) -> bool:
         """Which of the two methods: `run_async`, else `run`."""
         ...
 
-    def run(self) -> Outcome:
+    def run(self, drive: Driver) -> Outcome:
         """Run a sync function to its outcome."""
         ...
 
-    async def run_async(self) -> Outcome:
+    async def run_async(self, drive: AsyncDriver) -> Outcome:
         """Run an async function to its outcome, on the running loop."""
         ...
 
@@ -74,13 +92,18 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Now:
+    """The answer is the time, in Unix seconds."""
+
+
+@dataclass(frozen=True)
 class Invoke:
     """Run user code; the answer is an Outcome. What user code raises never escapes from it."""
 
     invocation: Invocation
 
 
-Effect: TypeAlias = "Fetch | Pause | Invoke"
+Effect: TypeAlias = "Fetch | Pause | Now | Invoke"
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -93,6 +116,12 @@ def fetch(request: Request, timeout: float = 30.0) -> Flow[Response]:
 def pause(seconds: float) -> Flow[None]:
     """Ask to wait."""
     yield Pause(seconds)
+
+
+def now() -> Flow[float]:
+    """Ask for the time, in Unix seconds."""
+    seconds: float = yield Now()
+    return seconds
 
 
 def invoke(invocation: Invocation) -> Flow[Outcome]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from inngest_sdk import signing, wire
+from inngest_sdk.api import fetch_with_keys
+from inngest_sdk.checkpoint import Checkpoints, allowed, settled
 from inngest_sdk.client import Inngest, RegisteredHandler
 from inngest_sdk.effects import Flow, Outcome, Raised, Reported, Returned, invoke
 from inngest_sdk.errors import (
@@ -31,7 +33,7 @@ from inngest_sdk.failure import error_json, is_retriable, retry_after
 from inngest_sdk.http import Request, Response, dumps
 from inngest_sdk.introspection import inspect
 from inngest_sdk.invocation import FunctionCall
-from inngest_sdk.registration import fetch_with_keys, register, sync_url
+from inngest_sdk.registration import register, sync_url
 from inngest_sdk.serializer import NoOutputType
 
 MAX_REQUEST = 100 * 1024 * 1024  # bytes; the Go SDK's default, far above what servers send
@@ -55,11 +57,20 @@ class Entrypoint:
 
 
 def serve(
-    client: Inngest, request: Request, entrypoint: Entrypoint, *, now: float
+    client: Inngest,
+    request: Request,
+    entrypoint: Entrypoint,
+    *,
+    now: float,
+    deadline: float | None = None,
 ) -> Flow[Response]:
-    """Answer one request; `now` is Unix seconds. Never raises: every error becomes a response."""
+    """Answer one request. Never raises: every error becomes a response.
+
+    `now` is Unix seconds, as is `deadline`, when the platform would kill the call; None where it
+    does not say.
+    """
     try:
-        response = yield from _answer(client, request, entrypoint, now)
+        response = yield from _answer(client, request, entrypoint, now, deadline)
     except ProtocolError as error:
         response = wire.refused(error)
     except ConfigError as error:
@@ -92,7 +103,11 @@ def too_large(size: int, limit: int, limit_name: str) -> Response:
 
 
 def _answer(
-    client: Inngest, request: Request, entrypoint: Entrypoint, now: float
+    client: Inngest,
+    request: Request,
+    entrypoint: Entrypoint,
+    now: float,
+    deadline: float | None,
 ) -> Flow[Response]:
     if len(request.body) > MAX_REQUEST:
         raise BodyTooLargeError(
@@ -124,7 +139,7 @@ def _answer(
     _require_signature(client, verified=key is not None)
     if request.query.get("probe") == "trust":
         return _prove_trust(key, now)
-    return (yield from _call(client, request))
+    return (yield from _call(client, request, now, deadline))
 
 
 def _verified_key(client: Inngest, request: Request, now: float) -> str | None:
@@ -179,17 +194,33 @@ def _prove_trust(key: str | None, now: float) -> Response:
     return Response(200, headers, body)
 
 
-def _call(client: Inngest, request: Request) -> Flow[Response]:
+def _call(client: Inngest, request: Request, now: float, deadline: float | None) -> Flow[Response]:
     handler = _handler(client, request)
-    call = wire.parse_call(request.body)
+    call = wire.parse_call(request.body, request.headers)
     if call.use_api:
         call = yield from _with_state(client, call)
     if not call.events:
         call = replace(call, events=(call.event,))
     step = request.query.get("stepId", wire.ROOT_STEP)
     target = None if step == wire.ROOT_STEP else step
-    outcome = yield from invoke(FunctionCall(client, handler, call, target))
+    checkpoints = _checkpoints(client, handler, call, target, now, deadline)
+    outcome = yield from invoke(FunctionCall(client, handler, call, target, checkpoints))
     return _reply(client, handler, outcome)
+
+
+def _checkpoints(
+    client: Inngest,
+    handler: RegisteredHandler,
+    call: wire.Call,
+    target: str | None,
+    now: float,
+    deadline: float | None,
+) -> Checkpoints | None:
+    chosen = handler.function.options.checkpointing
+    policy = settled(client.checkpointing if chosen is None else chosen)
+    if policy is None or not client.server.has_checkpoints or not allowed(call, target):
+        return None
+    return Checkpoints(client.server, call, policy, now, deadline)
 
 
 def _handler(client: Inngest, request: Request) -> RegisteredHandler:
@@ -241,8 +272,8 @@ def _fetch_state(client: Inngest, call: wire.Call, what: str) -> Flow[Any]:
 
 def _reply(client: Inngest, handler: RegisteredHandler, outcome: Outcome) -> Response:
     match outcome:
-        case Returned(value):
-            return _returned(client, handler, value)
+        case Returned(value, ops):
+            return _returned(client, handler, value, ops)
         case Reported(ops, after):
             return wire.reported(ops, after)
         case Raised(error):
@@ -257,11 +288,16 @@ def _raised(error: Exception) -> Response:
     )
 
 
-def _returned(client: Inngest, handler: RegisteredHandler, value: object) -> Response:
+def _returned(
+    client: Inngest,
+    handler: RegisteredHandler,
+    value: object,
+    ops: tuple[dict[str, Any], ...],
+) -> Response:
     try:
         if client.serializer is not None and handler.output_type is not NoOutputType:
             value = client.serializer.serialize(value, handler.output_type)
-        return wire.returned(value)
+        return wire.completed(ops, value) if ops else wire.returned(value)
     except (TypeError, ValueError, RecursionError) as error:
         unserializable = OutputUnserializableError(
             f"function {handler.function.id!r} returned a {type(value).__name__} that is not "

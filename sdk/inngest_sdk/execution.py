@@ -23,6 +23,7 @@ as planned, and the server then calls once for each (wire.md A15).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,7 +31,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from inngest_sdk import wire
-from inngest_sdk.effects import Outcome, Raised, Reported, Returned
+from inngest_sdk.checkpoint import Checkpoints
+from inngest_sdk.effects import Driver, Flow, Outcome, Raised, Reported, Returned
 from inngest_sdk.errors import (
     InterruptSwallowedError,
     NonRetriableError,
@@ -136,12 +138,22 @@ class Found:
     verdict: Verdict = field(default_factory=Hold)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The value of a step that has run, where the function goes on in the same call."""
+
+    value: Any
+
+
 class Execution:
     """The state of one call, shared by sync and async functions."""
 
-    def __init__(self, call: wire.Call, target: str | None) -> None:
+    def __init__(
+        self, call: wire.Call, target: str | None, checkpoints: Checkpoints | None = None
+    ) -> None:
         self.call = call
         self.target = target
+        self.checkpoints = checkpoints
         self.rank = {hashed: place for place, hashed in enumerate(self._replay_order(call))}
         self.interrupted = False
         self.reports: list[dict[str, Any]] = []
@@ -231,9 +243,28 @@ class Execution:
 
     def outcome(self) -> Outcome:
         """What this call has to tell, once user code has been left."""
-        if self.reports:
+        if self.reports or self.target is None:
             return Reported(tuple(self.reports), self.retry_after)
         return Raised(self.missing(self.held))
+
+    def begin(self) -> Flow[bool]:
+        """A step is to run; False if there is no time left for it."""
+        return True if self.checkpoints is None else (yield from self.checkpoints.begin_step())
+
+    def end(self) -> Flow[Kept | None]:
+        """A step has run and is reported. Its value, if the function may go on with it."""
+        if self.checkpoints is None or self.reports[-1]["op"] != "StepRun":
+            return None
+        op = self.reports.pop()
+        may_go_on = yield from self.checkpoints.end_step(op)
+        # Through JSON, so that the value is what every replay will see.
+        return Kept(json.loads(dumps(op["data"]))) if may_go_on else None
+
+    def conclude(self, outcome: Outcome) -> Flow[Outcome]:
+        """The call's outcome, and what the server has not heard of."""
+        if self.checkpoints is None:
+            return outcome
+        return (yield from self.checkpoints.conclude(outcome))
 
     def swallowed(self, how: str) -> Raised:
         """The outcome when user code kept our interrupt for itself."""
@@ -281,12 +312,23 @@ def parallel_mode_of_steps(mode: str | None) -> Generator[None, None, None]:
 class SyncExecution(Execution):
     """One call of a sync function: steps run one after the other, in the caller's frame."""
 
-    def __init__(self, call: wire.Call, target: str | None) -> None:
-        super().__init__(call, target)
+    def __init__(
+        self,
+        call: wire.Call,
+        target: str | None,
+        drive: Driver,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        super().__init__(call, target, checkpoints)
+        self._drive = drive
         self._depth = 0
 
     def run(self, handler: Callable[[], Any]) -> Outcome:
-        """Run user code to its outcome. The one place that catches Interrupt."""
+        """Run user code to its outcome."""
+        return self._drive(self.conclude(self._run(handler)))
+
+    def _run(self, handler: Callable[[], Any]) -> Outcome:
+        # The one place, with `_branch`, that catches Interrupt.
         try:
             value = handler()
         except Interrupt:
@@ -306,13 +348,22 @@ class SyncExecution(Execution):
             case Fail(error):
                 raise error
             case Execute() if self._depth == 0 or self.target is not None:
-                self._execute(found)
-                self._leave()
+                return self._run_here(found)
             case _:
                 self.held.append(found)
                 if self._depth == 0:
                     self._settle()
                 interrupt()
+
+    def _run_here(self, found: Found) -> Any:
+        if not self._drive(self.begin()):
+            self.plan([found])
+            self._leave()
+        self._execute(found)
+        kept = self._drive(self.end())
+        if kept is None:
+            self._leave()
+        return kept.value
 
     def parallel(self, callables: tuple[Callable[[], T], ...]) -> tuple[T, ...]:
         """Reach several steps that do not wait for each other."""

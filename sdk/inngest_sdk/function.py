@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 from urllib.parse import urlsplit, urlunsplit
 
 from inngest_sdk import duration
+from inngest_sdk.checkpoint import Checkpointing
 from inngest_sdk.duration import Duration
 from inngest_sdk.errors import FunctionConfigInvalidError
 from inngest_sdk.flow_control import (
@@ -129,6 +130,7 @@ class Options:
 
     batch_events: Batch | None = None
     cancel: Sequence[Cancel] | None = None
+    checkpointing: Checkpointing | bool | None = None
     concurrency: Sequence[Concurrency] | None = None
     debounce: Debounce | None = None
     idempotency: str | None = None
@@ -171,7 +173,8 @@ class Options:
             )
 
     def to_wire(self) -> dict[str, Any]:
-        """Write the options as they are registered; `retries` belongs to the step instead."""
+        """Write the options as they are registered; `retries` belongs to the step instead, and
+        `checkpointing` is our own affair."""
         wire: dict[str, Any] = {}
         single = {
             "batchEvents": self.batch_events,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from inngest_sdk import wire
+from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.client import Inngest, RegisteredHandler
-from inngest_sdk.effects import Outcome
+from inngest_sdk.effects import AsyncDriver, Driver, Outcome
 from inngest_sdk.execution import SyncExecution
 from inngest_sdk.tools import Context, ContextSync, Group, GroupSync, Step, StepSync
 
@@ -20,15 +21,16 @@ class FunctionCall:
     handler: RegisteredHandler
     call: wire.Call
     target: str | None
+    checkpoints: Checkpoints | None = None
 
     @property
     def is_async(self) -> bool:
         """Whether the user function is a coroutine function."""
         return self.handler.is_async
 
-    def run(self) -> Outcome:
+    def run(self, drive: Driver) -> Outcome:
         """Run a sync function to its outcome."""
-        execution = SyncExecution(self.call, self.target)
+        execution = SyncExecution(self.call, self.target, drive, self.checkpoints)
         context = ContextSync(
             **self._facts(),
             group=GroupSync(execution),
@@ -36,11 +38,11 @@ class FunctionCall:
         )
         return execution.run(lambda: self.handler.callable(context))
 
-    async def run_async(self) -> Outcome:
+    async def run_async(self, drive: AsyncDriver) -> Outcome:
         """Run an async function to its outcome, on the running loop."""
         from inngest_sdk.parallel import AsyncExecution
 
-        execution = AsyncExecution(self.call, self.target)
+        execution = AsyncExecution(self.call, self.target, drive, self.checkpoints)
         context = Context(**self._facts(), group=Group(), step=Step(self.client, execution))
         return await execution.run(lambda: self.handler.callable(context))
 

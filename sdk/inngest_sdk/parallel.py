@@ -28,13 +28,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from inngest_sdk import wire
-from inngest_sdk.effects import Outcome, Raised
+from inngest_sdk.checkpoint import Checkpoints
+from inngest_sdk.effects import AsyncDriver, Outcome, Raised
 from inngest_sdk.execution import (
     Body,
     Execute,
     Execution,
     Fail,
     Found,
+    Kept,
     Replay,
     Report,
     inside_step,
@@ -61,15 +63,26 @@ class Parked:
 class AsyncExecution(Execution):
     """One call of an async function."""
 
-    def __init__(self, call: wire.Call, target: str | None) -> None:
-        super().__init__(call, target)
+    def __init__(
+        self,
+        call: wire.Call,
+        target: str | None,
+        drive: AsyncDriver,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        super().__init__(call, target, checkpoints)
+        self._drive = drive
         self._next_place = 0  # in the order of replay
         self._replays: list[tuple[int, int, Parked]] = []  # a heap: who finished first is on top
         self._new: list[Parked] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._call_ends: bool | None = None  # known when the step that runs here has run
 
     async def run(self, handler: Callable[[], Coroutine[Any, Any, Any]]) -> Outcome:
         """Run user code to its outcome, on the running loop."""
+        return await self._drive(self.conclude(await self._run(handler)))
+
+    async def _run(self, handler: Callable[[], Coroutine[Any, Any, Any]]) -> Outcome:
         self._stirred = asyncio.Event()
         self._main = asyncio.ensure_future(_without_exit(handler()))
         self._main.add_done_callback(lambda _: self._stirred.set())
@@ -92,7 +105,9 @@ class AsyncExecution(Execution):
         found = self.find(name, op, body)
         known = isinstance(found.verdict, Replay | Fail)
         if not (known and self._is_next(found)) and await self._park(found, known):
-            await self._execute(found)
+            kept = await self._run_here(found)
+            if kept is not None:
+                return kept.value
         if known:
             self._next_place = max(self._next_place, self.rank[found.step.hashed] + 1)
         match found.verdict:
@@ -162,13 +177,29 @@ class AsyncExecution(Execution):
         return not await self._wait_for_more(found)
 
     async def _run_lone(self, lone: Found) -> bool:
+        """Have the step run in its own task; whether the call ends with it."""
         parked = next(each for each in self._new if each.found is lone)
+        self._new.remove(parked)
+        self._call_ends = None
         self._stirred.clear()
         parked.future.set_result(True)
-        while not (self.reports or parked.given_up or self._main.done()):
+        while self._call_ends is None and not (parked.given_up or self._main.done()):
             await self._stirred.wait()
             self._stirred.clear()
-        return bool(self.reports)
+        return self._call_ends or False
+
+    async def _run_here(self, found: Found) -> Kept | None:
+        kept: Kept | None = None
+        try:
+            if await self._drive(self.begin()):
+                await self._execute(found)
+                kept = await self._drive(self.end())
+            else:
+                self.plan([found])
+        finally:
+            self._call_ends = kept is None
+            self._stirred.set()
+        return kept
 
     async def _wait_for_more(self, found: list[Found]) -> bool:
         """Wait for user code to reach a step or its end; False if it is known never to."""
@@ -208,8 +239,6 @@ class AsyncExecution(Execution):
             raise
         else:
             self.succeed(found, value)
-        finally:
-            self._stirred.set()
 
     def _ended(self) -> Outcome:
         if self._main.cancelled():

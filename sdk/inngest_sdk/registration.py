@@ -7,14 +7,14 @@ it. In band, the PUT's own answer is the registration: so it must be signed, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
 from inngest_sdk import signing, wire
+from inngest_sdk.api import fetch_with_keys
 from inngest_sdk.client import Inngest
 from inngest_sdk.config import Config
-from inngest_sdk.effects import Flow, fetch
+from inngest_sdk.effects import Flow
 from inngest_sdk.errors import (
     BodyInvalidError,
     RegistrationFailedError,
@@ -81,24 +81,6 @@ def sync_url(
         if pair and unquote_plus(pair.partition("=")[0]) not in PASSING_QUERY
     ]
     return urlunsplit((scheme, host, config.serve_path or parts.path, "&".join(kept), ""))
-
-
-def fetch_with_keys(request: Request, config: Config) -> Flow[Response]:
-    """Call the server's API with the signing key, and where that is refused (401, 403) once more
-    with the fallback: while keys are rotated the server may know only the other one."""
-    key, *fallbacks = config.signing_keys or (None,)
-    response = yield from fetch(_authorized(request, key), config.request_timeout)
-    for fallback in fallbacks:
-        if response.status in (401, 403):
-            response = yield from fetch(_authorized(request, fallback), config.request_timeout)
-    return response
-
-
-def _authorized(request: Request, key: str | None) -> Request:
-    if key is None:
-        return request
-    headers = {**request.headers, "authorization": f"Bearer {signing.hashed(key)}"}
-    return replace(request, headers=headers)
 
 
 def _register_out_of_band(

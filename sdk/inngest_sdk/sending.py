@@ -13,12 +13,14 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from inngest_sdk import wire
+from inngest_sdk.api import retried
 from inngest_sdk.config import Config
-from inngest_sdk.effects import Flow, fetch, pause
+from inngest_sdk.effects import Flow, fetch
 from inngest_sdk.errors import ConfigError, SendEventsError, UnreachableError
 from inngest_sdk.events import Event
 from inngest_sdk.http import Request, Response, dumps
@@ -33,7 +35,6 @@ RESERVED_PREFIX = "inngest/"
 MAX_REQUEST_BYTES = 3 * 1024 * 1024
 
 TRIES = 5
-FIRST_PAUSE_SECONDS = 0.1
 
 # A dev server takes any key, but there must be one in the URL.
 DEV_EVENT_KEY = "NO_EVENT_KEY_SET"
@@ -60,7 +61,7 @@ def send_flow(config: Config, events: Sequence[Event], seed: str) -> Flow[list[s
             b"[" + b",".join(chunk) + b"]",
         )
         try:
-            response = yield from _fetch_with_retries(request, config.request_timeout)
+            response = yield from retried(partial(fetch, request, config.request_timeout), TRIES)
         except UnreachableError as error:
             raise _partly_sent(f"{error}, in {TRIES} tries", ids, len(bodies)) from error
         ids += _accepted(response, ids, len(chunk), len(bodies))
@@ -149,18 +150,6 @@ def _chunks(bodies: Sequence[bytes]) -> Iterator[tuple[int, list[bytes]]]:
         size += len(body)
     if chunk:
         yield len(bodies) - len(chunk), chunk
-
-
-def _fetch_with_retries(request: Request, timeout: float) -> Flow[Response]:
-    for attempt in range(TRIES - 1):
-        try:
-            response = yield from fetch(request, timeout)
-            if response.status != 429 and response.status < 500:
-                return response
-        except UnreachableError:
-            pass
-        yield from pause(FIRST_PAUSE_SECONDS * 2**attempt)
-    return (yield from fetch(request, timeout))
 
 
 def _accepted(response: Response, ids: Sequence[str], sent: int, total: int) -> list[str]:

@@ -19,6 +19,7 @@ VERSION = "0.1.0"
 SDK = f"inngest-serverless:v{VERSION}"
 REQUEST_VERSION = "2"  # anything else loses coalesced parallelism on the server (wire.md T6)
 ROOT_STEP = "step"  # the stepId of a call that targets no step
+RUN_COMPLETE = "0737c22d3bfae812339732d14d8c7dbd6dc4e09c"  # the SHA-1 of "complete"
 HANDLED = "x-inngest-sdk-handled"
 MAX_STEP_OUTPUT = 4 * 1024 * 1024  # bytes of JSON (wire.md T12)
 MAX_RESPONSE = 8 * 1024 * 1024  # bytes (wire.md A7)
@@ -55,6 +56,8 @@ class Call:
     fn_uuid: str | None = None
     job_id: str | None = None
     request_id: str | None = None
+    qi_id: str | None = None
+    generation: int = 0
 
     @property
     def is_final_attempt(self) -> bool:
@@ -73,8 +76,8 @@ def parse_json_object(body: bytes, what: str) -> Mapping[str, Any]:
     return _mapping(value, f"the body of {what}")
 
 
-def parse_call(body: bytes) -> Call:
-    """Read a call's body. Raises BodyInvalidError naming the field that is missing or wrong."""
+def parse_call(body: bytes, headers: Mapping[str, str]) -> Call:
+    """Read a call. Raises BodyInvalidError naming the field that is missing or wrong."""
     data = parse_json_object(body, "a call")
     ctx = _mapping(data.get("ctx"), "ctx")
     stack = _mapping(ctx.get("stack") or {}, "ctx.stack")
@@ -95,7 +98,17 @@ def parse_call(body: bytes) -> Call:
         fn_uuid=_optional_text(ctx.get("fn_id"), "ctx.fn_id"),
         job_id=_optional_text(ctx.get("job_id"), "ctx.job_id"),
         request_id=_optional_text(ctx.get("request_id"), "ctx.request_id"),
+        qi_id=_optional_text(ctx.get("qi_id"), "ctx.qi_id"),
+        generation=_generation(ctx, headers),
     )
+
+
+def _generation(ctx: Mapping[str, Any], headers: Mapping[str, str]) -> int:
+    # The header is older, and the only place where some servers say it (engine.md 3.1).
+    text = headers.get("x-inngest-generation-id", "")
+    if text.isascii() and text.isdigit():
+        return int(text)
+    return _optional_integer(ctx.get("generation_id"), "ctx.generation_id") or 0
 
 
 def parse_event(value: Any, where: str) -> Event:
@@ -158,6 +171,12 @@ def returned(value: Any) -> Response:
     Raises TypeError or ValueError if the value is not JSON.
     """
     return Response(200, {}, dumps(value))
+
+
+def completed(ops: Sequence[Mapping[str, Any]], value: Any) -> Response:
+    """Steps that the server has not heard of, and the function's result behind them (A14)."""
+    complete = {"op": "RunComplete", "id": RUN_COMPLETE, "data": value}
+    return Response(206, {}, dumps([*ops, complete]))
 
 
 def reported(ops: Sequence[Mapping[str, Any]], retry_after: str | None = None) -> Response:

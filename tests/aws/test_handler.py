@@ -15,7 +15,7 @@ import pytest
 
 from inngest_sdk.client import Inngest
 from inngest_sdk.function import TriggerEvent
-from inngest_serverless import aws
+from inngest_serverless import Checkpointing, ContextSync, aws
 from inngest_serverless.aws.entrypoint import _answer, prepare
 from inngest_serverless.aws.environment import Environment
 
@@ -84,6 +84,32 @@ def test_a_get_describes_the_app(front_door_name: str, ask: Ask) -> None:
     assert said(answer)["function_count"] == 3
     assert header(answer, "x-inngest-sdk")
     assert header(answer, "x-inngest-framework") == "aws-lambda"
+
+
+class Hurried:
+    """A context of a call that is about to be killed."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 400
+
+
+def test_steps_are_planned_when_lambda_leaves_no_time_for_them(
+    front_door_name: str, ask: Ask
+) -> None:
+    ran: list[str] = []
+    client = shop(checkpointing=Checkpointing(buffered_steps=9))
+
+    @client.create_function(fn_id="steps", trigger=TriggerEvent(event="shop/steps"))
+    def steps(ctx: ContextSync) -> None:
+        for name in ("first", "second"):
+            ctx.step.run(name, ran.append, name)
+
+    body = json.loads(call({}))
+    body["ctx"] |= {"fn_id": "f", "qi_id": "q"}
+    event = ask(front_door_name, "POST", "fnId=shop-steps&stepId=step", json.dumps(body))
+    # There is no server to post the first step to, so that is what the answer tells.
+    assert [op["displayName"] for op in said(aws.serve(client)(event, Hurried()))] == ["first"]
+    assert ran == ["first"]
 
 
 def test_the_url_that_a_get_names_is_the_public_one(ask: Ask) -> None:
@@ -239,7 +265,7 @@ A_GET: Event = {"httpMethod": "GET", "path": "/api/inngest"}
 
 
 def test_a_fault_of_ours_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    answer = _answer(lambda: cast(Inngest, object()), A_GET, Environment())
+    answer = _answer(lambda: cast(Inngest, object()), A_GET, None, Environment())
     assert answer["statusCode"] == 500
     assert said(answer)["message"] == (
         "the Lambda entrypoint failed with AttributeError; see the function's log"
@@ -254,7 +280,7 @@ def test_the_end_of_the_process_is_not_answered() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _answer(interrupted, A_GET, Environment())
+        _answer(interrupted, A_GET, None, Environment())
 
 
 def test_the_handler_reads_its_setting_when_first_called(
@@ -315,7 +341,7 @@ def test_what_the_runtime_escapes_decides_what_fits(ask: Ask) -> None:
     data = {"text": "é", "times": 1_100_000}
     event = ask("rest_api", "POST", "fnId=shop-huge&stepId=step", call(data, "shop/huge"))
     for escapes_unicode, status in [(True, 500), (False, 200)]:
-        answer = _answer(shop, event, Environment(escapes_unicode=escapes_unicode))
+        answer = _answer(shop, event, None, Environment(escapes_unicode=escapes_unicode))
         assert answer["statusCode"] == status
 
 

@@ -168,7 +168,7 @@ def test_the_page_says_which_options_of_a_function_are_not_applied() -> None:
     ("method", "path", "status"),
     [
         ("GET", "/no/such/thing", 404),
-        ("POST", "/v1/checkpoint/x/async", 404),
+        ("POST", "/v1/checkpoint/x", 404),
         ("GET", "/fn/register", 405),
         ("PUT", "/e/key", 405),
         ("POST", "/v1/runs/" + UNKNOWN, 405),
@@ -579,7 +579,17 @@ def test_no_request_of_a_client_is_ever_a_500(method: str) -> None:
         *("/e/k", "/e/", "/invoke/x", "/fn/register", "/fn/remove?url=%00", "/fn/remove"),
         *("/v0/runs/x/batch", "/v0/runs/x/actions", "/v0/runs/x", "/v1/events?limit=9e9"),
         *("/v1/events/%F0%9F%98%80", "/v1/events/x/runs", "/v1/runs/x", "/v1/apps//functions"),
-        *("/v1/signals", "/dev", "/health", "/", "/api/runs?limit=%FF", "/api/runs/x", "//"),
+        *(
+            "/v1/signals",
+            "/v1/checkpoint/x/async",
+            f"/v1/checkpoint/{UNKNOWN}/async",
+            "/dev",
+            "/health",
+            "/",
+            "/api/runs?limit=%FF",
+            "/api/runs/x",
+            "//",
+        ),
     ]
     bodies = [b"", b"\xff", b"[[[", b'{"a":NaN}', json.dumps({"name": {"a": None}}).encode()]
 

@@ -77,6 +77,8 @@ class Played:
     calls: list[tuple[str, int]] = field(default_factory=list)
     answers: list[Response] = field(default_factory=list)
     max_attempts: int | None = 4
+    now: float = NOW
+    deadline: float | None = None
 
     def call(
         self,
@@ -104,7 +106,8 @@ class Played:
             **fields,
         }
         url = f"http://app/api/inngest?fnId={self.function.id}&stepId={step}"
-        answer = drive(serve(self.client, Request("POST", url, {}, dumps(body)), FRONT, now=NOW))
+        request = Request("POST", url, {}, dumps(body))
+        answer = drive(serve(self.client, request, FRONT, now=self.now, deadline=self.deadline))
         self.calls.append((step, answer.status))
         self.answers.append(answer)
         return answer

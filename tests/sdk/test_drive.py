@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +14,18 @@ import pytest
 
 from inngest_sdk import transport
 from inngest_sdk.drive import drive, drive_async
-from inngest_sdk.effects import Flow, Invoke, Outcome, Returned, fetch, invoke, pause
+from inngest_sdk.effects import (
+    AsyncDriver,
+    Driver,
+    Flow,
+    Invoke,
+    Outcome,
+    Returned,
+    fetch,
+    invoke,
+    now,
+    pause,
+)
 from inngest_sdk.errors import UnreachableError
 from inngest_sdk.http import Request, Response
 
@@ -109,10 +121,10 @@ class Reports:
     def __init__(self, is_async: bool) -> None:
         self.is_async = is_async
 
-    def run(self) -> Outcome:
+    def run(self, drive: Driver) -> Outcome:
         return Returned(threading.current_thread())
 
-    async def run_async(self) -> Outcome:
+    async def run_async(self, drive: AsyncDriver) -> Outcome:
         return Returned(asyncio.get_running_loop())
 
 
@@ -146,6 +158,11 @@ def test_a_blocking_driver_on_a_running_loop_says_what_to_do() -> None:
 
     with pytest.raises(RuntimeError, match=r"asyncio\.to_thread"):
         asyncio.run(wrong())
+
+
+def test_a_flow_may_ask_for_the_time(run: Any) -> None:
+    before = time.time()
+    assert before <= run(now()) <= time.time()
 
 
 def test_two_seeds_differ() -> None:

@@ -290,6 +290,7 @@ def test_a_failed_step_is_reported_to_be_retried(mode: Mode) -> None:
     assert (op["error"]["name"], op["error"]["message"]) == ("ValueError", "boom")
     assert "in boom" in op["error"]["stack"]
     assert "inngest_sdk" not in op["error"]["stack"]
+    assert "cause" not in op["error"]
     assert "data" not in op
 
 
