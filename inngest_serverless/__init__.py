@@ -27,6 +27,12 @@ from inngest_sdk.flow_control import (
     Timeouts,
 )
 from inngest_sdk.function import Function, TriggerCron, TriggerEvent
+from inngest_sdk.middleware import (
+    Middleware,
+    MiddlewareSync,
+    StepMemos,
+    TransformOutputResult,
+)
 from inngest_sdk.serializer import PydanticSerializer, Serializer
 from inngest_sdk.tools import (
     Context,
@@ -55,6 +61,8 @@ __all__ = [
     "Group",
     "GroupSync",
     "Inngest",
+    "Middleware",
+    "MiddlewareSync",
     "NonRetriableError",
     "ParallelMode",
     "Priority",
@@ -67,9 +75,11 @@ __all__ = [
     "Singleton",
     "Step",
     "StepError",
+    "StepMemos",
     "StepSync",
     "Throttle",
     "Timeouts",
+    "TransformOutputResult",
     "TriggerCron",
     "TriggerEvent",
     "__version__",

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 from inngest_sdk.checkpoint import Checkpointing, Server
 from inngest_sdk.config import Config
-from inngest_sdk.errors import FunctionConfigInvalidError
-from inngest_sdk.events import Event
+from inngest_sdk.errors import FunctionConfigInvalidError, SendEventsError
+from inngest_sdk.events import Event, SendEventsResult
 from inngest_sdk.flow_control import (
     Batch,
     Cancel,
@@ -24,6 +24,7 @@ from inngest_sdk.flow_control import (
     Timeouts,
 )
 from inngest_sdk.function import Decorator, Function, Options, Trigger, check_id
+from inngest_sdk.middleware import Chain, UninitializedMiddleware, await_hooks, call_hooks
 from inngest_sdk.sending import send_flow
 from inngest_sdk.serializer import NoOutputType, Serializer
 
@@ -69,6 +70,7 @@ class Inngest:
         event_key: str | None = None,
         is_production: bool | None = None,
         logger: Logger | None = None,
+        middleware: Sequence[UninitializedMiddleware] | None = None,
         request_timeout: int | timedelta | None = None,
         serializer: Serializer | None = None,
         signing_key: str | None = None,
@@ -87,6 +89,7 @@ class Inngest:
         )
         self.logger: Logger = logging.getLogger("inngest") if logger is None else logger
         self.serializer = serializer
+        self.middleware: list[UninitializedMiddleware] = list(middleware or ())
         self.checkpointing = checkpointing
         self.server = Server(self.config)
         self.functions: dict[str, Function[Any]] = {}
@@ -107,6 +110,10 @@ class Inngest:
         """Where events are sent."""
         return self.config.event_api_origin
 
+    def add_middleware(self, middleware: UninitializedMiddleware) -> None:
+        """Put another middleware behind those that the client has."""
+        self.middleware.append(middleware)
+
     def set_logger(self, logger: Logger) -> None:
         """Log to this logger from now on."""
         self.logger = logger
@@ -124,6 +131,7 @@ class Inngest:
         concurrency: Sequence[Concurrency] | None = None,
         debounce: Debounce | None = None,
         idempotency: str | None = None,
+        middleware: Sequence[UninitializedMiddleware] | None = None,
         on_failure: Callable[[Any], Any] | None = None,
         output_type: object = NoOutputType,
         priority: Priority | None = None,
@@ -138,7 +146,8 @@ class Inngest:
         people read. `trigger` takes up to 10. A failed attempt is repeated `retries` times (0 to
         20; the server's default is 4); when all have failed, `on_failure` is called. The
         expression `idempotency` starts one run per value in 24 hours. `cancel` takes up to 5,
-        `concurrency` up to 2. `checkpointing` is the client's unless it is given here.
+        `concurrency` up to 2. `checkpointing` is the client's unless it is given here;
+        `middleware` comes after the client's.
 
         Raises FunctionConfigInvalidError, at once or when the function is put under it.
         """
@@ -170,6 +179,7 @@ class Inngest:
                 options=options,
                 on_failure=on_failure,
                 output_type=output_type,
+                middleware=tuple(middleware or ()),
             )
             self._add(function)
             return function
@@ -187,22 +197,49 @@ class Inngest:
         """Send one event or several, and return their ids, in order.
 
         A try that fails for the server's or the network's sake is repeated, up to five tries in
-        all, without sending anything twice. `skip_middleware` has no effect yet.
+        all, without sending anything twice. `skip_middleware` leaves the client's out.
 
         Raises SendEventsError, with the ids of those that were accepted, and ConfigError without
         an event key in cloud mode.
         """
-        from inngest_sdk.drive import drive_async
-        from inngest_sdk.transport import event_id_seed
 
-        return await drive_async(send_flow(self.config, _listed(events), event_id_seed()))
+        chain = Chain(() if skip_middleware else self.middleware, self, None)
+        return await self.send_through(chain, events)
 
     def send_sync(self, events: Event | list[Event], *, skip_middleware: bool = False) -> list[str]:
         """Do what `send` does, blocking."""
+        chain = Chain(() if skip_middleware else self.middleware, self, None)
+        return self.send_sync_through(chain, events)
+
+    async def send_through(self, chain: Chain, events: Event | Sequence[Event]) -> list[str]:
+        """Send events through this middleware: in a function its own comes after the client's."""
+        from inngest_sdk.drive import drive_async
+        from inngest_sdk.transport import event_id_seed
+
+        listed = _listed(events)
+        await await_hooks(chain.forward("before_send_events", listed))
+        try:
+            ids = await drive_async(send_flow(self.config, listed, event_id_seed()))
+        except SendEventsError as error:
+            await await_hooks(chain.backward("after_send_events", _unsent(error)))
+            raise
+        await await_hooks(chain.backward("after_send_events", SendEventsResult(ids=ids)))
+        return ids
+
+    def send_sync_through(self, chain: Chain, events: Event | Sequence[Event]) -> list[str]:
+        """Do what `send_through` does, blocking."""
         from inngest_sdk.drive import drive
         from inngest_sdk.transport import event_id_seed
 
-        return drive(send_flow(self.config, _listed(events), event_id_seed()))
+        listed = _listed(events)
+        call_hooks(chain.forward("before_send_events", listed))
+        try:
+            ids = drive(send_flow(self.config, listed, event_id_seed()))
+        except SendEventsError as error:
+            call_hooks(chain.backward("after_send_events", _unsent(error)))
+            raise
+        call_hooks(chain.backward("after_send_events", SendEventsResult(ids=ids)))
+        return ids
 
     def _add(self, function: Function[Any]) -> None:
         handlers = {
@@ -228,5 +265,9 @@ class Inngest:
         self.functions[function.id] = function
 
 
-def _listed(events: Event | list[Event]) -> list[Event]:
-    return [events] if isinstance(events, Event) else events
+def _unsent(error: SendEventsError) -> SendEventsResult:
+    return SendEventsResult(error=error.message, ids=error.ids)
+
+
+def _listed(events: Event | Sequence[Event]) -> list[Event]:
+    return [events] if isinstance(events, Event) else list(events)

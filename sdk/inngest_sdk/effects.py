@@ -33,10 +33,12 @@ class Raised:
 
 @dataclass(frozen=True)
 class Reported:
-    """User code got as far as these ops (wire.md A9), and has more to do."""
+    """User code got as far as these ops (wire.md A9), and has more to do. `error` is what the
+    step among them raised, if it did."""
 
     ops: tuple[dict[str, Any], ...]
     retry_after: str | None = None
+    error: Exception | None = None
 
 
 Outcome: TypeAlias = "Returned | Raised | Reported"

@@ -204,7 +204,9 @@ def _call(client: Inngest, request: Request, now: float, deadline: float | None)
     step = request.query.get("stepId", wire.ROOT_STEP)
     target = None if step == wire.ROOT_STEP else step
     checkpoints = _checkpoints(client, handler, call, target, now, deadline)
-    outcome = yield from invoke(FunctionCall(client, handler, call, target, checkpoints))
+    outcome = yield from invoke(
+        FunctionCall(client, handler, call, target, checkpoints, raw_request=request)
+    )
     return _reply(client, handler, outcome)
 
 

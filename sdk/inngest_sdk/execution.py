@@ -159,6 +159,7 @@ class Execution:
         self.reports: list[dict[str, Any]] = []
         self.held: list[Found] = []
         self.retry_after: str | None = None
+        self.error: Exception | None = None
         self._ids = StepIds()
 
     @staticmethod
@@ -207,8 +208,9 @@ class Execution:
                 f"{wire.MAX_STEP_OUTPUT:,} (4 MB). Keep the value elsewhere and return a reference."
             )
 
-    def fail(self, found: Found, error: BaseException) -> None:
+    def fail(self, found: Found, error: Exception) -> None:
         """Report that the step has failed: for good on the last attempt, else to be retried."""
+        self.error = error
         final = self.call.is_final_attempt or not is_retriable(error)
         self.retry_after = None if final else retry_after(error)
         kind = "StepFailed" if final else "StepError"
@@ -244,7 +246,7 @@ class Execution:
     def outcome(self) -> Outcome:
         """What this call has to tell, once user code has been left."""
         if self.reports or self.target is None:
-            return Reported(tuple(self.reports), self.retry_after)
+            return Reported(tuple(self.reports), self.retry_after, self.error)
         return Raised(self.missing(self.held))
 
     def begin(self) -> Flow[bool]:
@@ -320,6 +322,7 @@ class SyncExecution(Execution):
         checkpoints: Checkpoints | None = None,
     ) -> None:
         super().__init__(call, target, checkpoints)
+        self.do_something_new: Callable[[], None] = lambda: None
         self._drive = drive
         self._depth = 0
 
@@ -342,6 +345,8 @@ class SyncExecution(Execution):
     def step(self, name: str, op: Op, body: Body | None = None) -> Any:
         """Reach a step: give its value, raise its error, or end the call."""
         found = self.find(name, op, body)
+        if not isinstance(found.verdict, Replay | Fail):
+            self.do_something_new()
         match found.verdict:
             case Replay(value):
                 return value

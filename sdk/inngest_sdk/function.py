@@ -32,6 +32,7 @@ from inngest_sdk.flow_control import (
     check_expression,
     check_whole,
 )
+from inngest_sdk.middleware import UninitializedMiddleware
 from inngest_sdk.serializer import NoOutputType
 
 T = TypeVar("T")
@@ -214,6 +215,7 @@ class Function(Generic[T]):
     options: Options = field(default_factory=Options)
     on_failure: Callable[..., Any] | None = None
     output_type: object = NoOutputType
+    middleware: Sequence[UninitializedMiddleware] = ()
 
     def __post_init__(self) -> None:
         check_id("fn_id", self.local_id)

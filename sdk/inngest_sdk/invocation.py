@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from inngest_sdk import wire
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.client import Inngest, RegisteredHandler
-from inngest_sdk.effects import AsyncDriver, Driver, Outcome
+from inngest_sdk.effects import AsyncDriver, Driver, Outcome, Raised, Reported, Returned
 from inngest_sdk.execution import SyncExecution
+from inngest_sdk.failure import error_json, is_retriable
+from inngest_sdk.middleware import (
+    Chain,
+    Hooks,
+    StepMemos,
+    TransformOutputResult,
+    TransformOutputStepInfo,
+    await_hooks,
+    call_hooks,
+)
 from inngest_sdk.tools import Context, ContextSync, Group, GroupSync, Step, StepSync
 
 
@@ -22,6 +32,7 @@ class FunctionCall:
     call: wire.Call
     target: str | None
     checkpoints: Checkpoints | None = None
+    raw_request: object = None
 
     @property
     def is_async(self) -> bool:
@@ -30,21 +41,33 @@ class FunctionCall:
 
     def run(self, drive: Driver) -> Outcome:
         """Run a sync function to its outcome."""
-        execution = SyncExecution(self.call, self.target, drive, self.checkpoints)
-        context = ContextSync(
-            **self._facts(),
-            group=GroupSync(execution),
-            step=StepSync(self.client, execution),
-        )
-        return execution.run(lambda: self.handler.callable(context))
+        try:
+            around = Around(self)
+            execution = SyncExecution(self.call, self.target, drive, around.checkpoints)
+            step = StepSync(self.client, execution, around.chain)
+            context = ContextSync(**self._facts(), group=GroupSync(execution), step=step)
+            execution.do_something_new = lambda: call_hooks(around.before())
+            call_hooks(around.begin(context))
+        except Exception as error:
+            return Raised(error)
+        outcome = execution.run(lambda: self.handler.callable(context))
+        return call_hooks(around.end(outcome)) if around.chain else outcome
 
     async def run_async(self, drive: AsyncDriver) -> Outcome:
         """Run an async function to its outcome, on the running loop."""
         from inngest_sdk.parallel import AsyncExecution
 
-        execution = AsyncExecution(self.call, self.target, drive, self.checkpoints)
-        context = Context(**self._facts(), group=Group(), step=Step(self.client, execution))
-        return await execution.run(lambda: self.handler.callable(context))
+        try:
+            around = Around(self)
+            execution = AsyncExecution(self.call, self.target, drive, around.checkpoints)
+            step = Step(self.client, execution, around.chain)
+            context = Context(**self._facts(), group=Group(), step=step)
+            execution.do_something_new = lambda: await_hooks(around.before())
+            await await_hooks(around.begin(context))
+        except Exception as error:
+            return Raised(error)
+        outcome = await execution.run(lambda: self.handler.callable(context))
+        return await await_hooks(around.end(outcome)) if around.chain else outcome
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -56,3 +79,76 @@ class FunctionCall:
             "request_id": self.call.request_id,
             "run_id": self.call.run_id,
         }
+
+
+class Around:
+    """The middleware around one call."""
+
+    def __init__(self, call: FunctionCall) -> None:
+        function = call.handler.function
+        self.chain = Chain(
+            [*call.client.middleware, *function.middleware], call.client, call.raw_request
+        )
+        self.checkpoints = None if self.chain.transforms_output else call.checkpoints
+        self._call, self._function = call.call, function
+        self._has_begun = not self.chain
+
+    def begin(self, context: Context | ContextSync) -> Hooks[None]:
+        """What comes before the function is called."""
+        memos = StepMemos(self._call.steps)
+        yield from self.chain.forward("transform_input", context, self._function, memos)
+        if not memos.size:
+            yield from self.before()
+
+    def before(self) -> Hooks[None]:
+        """What comes before the function does something new, once."""
+        if not self._has_begun:
+            self._has_begun = True
+            yield from self.chain.forward("before_execution")
+
+    def end(self, outcome: Outcome) -> Hooks[Outcome]:
+        """What comes after, and what it makes of the outcome."""
+        try:
+            yield from self.before()
+            yield from self.chain.backward("after_execution")
+            outcome = yield from self._transformed(outcome)
+            yield from self.chain.forward("before_response")
+        except Exception as error:
+            return self._failed(outcome, error)
+        return outcome
+
+    def _transformed(self, outcome: Outcome) -> Hooks[Outcome]:
+        result = _result(outcome)
+        if result is None:
+            return outcome
+        yield from self.chain.backward("transform_output", result)
+        if isinstance(outcome, Returned):
+            return replace(outcome, value=result.output)
+        if isinstance(outcome, Reported) and "error" not in outcome.ops[0]:
+            return replace(outcome, ops=({**outcome.ops[0], "data": result.output},))
+        return outcome
+
+    def _failed(self, outcome: Outcome, error: Exception) -> Outcome:
+        """A hook raised. The step that had run fails with that, so that it is not lost from
+        sight; otherwise the function does."""
+        if not isinstance(outcome, Reported) or [op["op"] for op in outcome.ops] != ["StepRun"]:
+            return Raised(error)
+        final = self._call.is_final_attempt or not is_retriable(error)
+        op = {key: value for key, value in outcome.ops[0].items() if key != "data"}
+        failed = {"op": "StepFailed" if final else "StepError", "error": error_json(error)}
+        return Reported(({**op, **failed},))
+
+
+def _result(outcome: Outcome) -> TransformOutputResult | None:
+    """What middleware may transform: the function's result or error, or its one step's; not a
+    plan of several."""
+    match outcome:
+        case Returned(value):
+            return TransformOutputResult(None, value, None)
+        case Raised(error):
+            return TransformOutputResult(error, None, None)
+        case Reported(ops, _, error) if len(ops) == 1 and ops[0]["op"] != "StepPlanned":
+            op = ops[0]
+            step = TransformOutputStepInfo(op["displayName"], op["op"], op.get("opts"))
+            return TransformOutputResult(error, op.get("data"), step)
+    return None

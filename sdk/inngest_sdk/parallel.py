@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,7 @@ class AsyncExecution(Execution):
         checkpoints: Checkpoints | None = None,
     ) -> None:
         super().__init__(call, target, checkpoints)
+        self.do_something_new: Callable[[], Awaitable[None]] | None = None
         self._drive = drive
         self._next_place = 0  # in the order of replay
         self._replays: list[tuple[int, int, Parked]] = []  # a heap: who finished first is on top
@@ -104,6 +105,8 @@ class AsyncExecution(Execution):
         """Reach a step: give its value, raise its error, or wait until the call ends."""
         found = self.find(name, op, body)
         known = isinstance(found.verdict, Replay | Fail)
+        if not known and self.do_something_new is not None:
+            await self.do_something_new()
         if not (known and self._is_next(found)) and await self._park(found, known):
             kept = await self._run_here(found)
             if kept is not None:

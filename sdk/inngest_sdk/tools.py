@@ -20,6 +20,7 @@ from inngest_sdk.events import Event
 from inngest_sdk.execution import Body, SyncExecution, parallel_mode_of_steps
 from inngest_sdk.failure import rfc3339
 from inngest_sdk.function import Function
+from inngest_sdk.middleware import Chain
 from inngest_sdk.serializer import NoOutputType
 from inngest_sdk.steps import Op
 
@@ -57,9 +58,10 @@ class _Request:
 class Step:
     """The steps of an async function. A step runs once; its result is remembered for the run."""
 
-    def __init__(self, client: Inngest, execution: AsyncSteps) -> None:
+    def __init__(self, client: Inngest, execution: AsyncSteps, middleware: Chain) -> None:
         self._client = client
         self._execution = execution
+        self._middleware = middleware
 
     async def _reach(self, step_id: str, request: _Request) -> Any:
         return request.read(await self._execution.step(step_id, request.op, request.body))
@@ -148,7 +150,7 @@ class Step:
         """Send events once, as a step, and remember their ids."""
 
         async def send(_: object) -> dict[str, list[str]]:
-            return {"ids": await self._client.send(_listed(events))}
+            return {"ids": await self._client.send_through(self._middleware, events)}
 
         request = _Request(steps.run_op(step_id, kind="step.sendEvent"), send, _ids)
         return cast("list[str]", await self._reach(step_id, request))
@@ -157,9 +159,10 @@ class Step:
 class StepSync:
     """The steps of a sync function. A step runs once; its result is remembered for the run."""
 
-    def __init__(self, client: Inngest, execution: SyncExecution) -> None:
+    def __init__(self, client: Inngest, execution: SyncExecution, middleware: Chain) -> None:
         self._client = client
         self._execution = execution
+        self._middleware = middleware
 
     def _reach(self, step_id: str, request: _Request) -> Any:
         return request.read(self._execution.step(step_id, request.op, request.body))
@@ -232,7 +235,7 @@ class StepSync:
         """Send events once, as a step; see `Step.send_event`."""
 
         def send(_: object) -> dict[str, list[str]]:
-            return {"ids": self._client.send_sync(_listed(events))}
+            return {"ids": self._client.send_sync_through(self._middleware, events)}
 
         request = _Request(steps.run_op(step_id, kind="step.sendEvent"), send, _ids)
         return cast("list[str]", self._reach(step_id, request))
@@ -283,9 +286,9 @@ class GroupSync:
             return self._execution.parallel(callables)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
-    """What an async function is given.
+    """What an async function is given. Middleware may change it.
 
     `attempt` counts from 0 and starts anew for each step. `events` has more than one event only
     in a batch. `logger` is the client's.
@@ -302,7 +305,7 @@ class Context:
     step: Step
 
 
-@dataclass(frozen=True)
+@dataclass
 class ContextSync:
     """What a sync function is given; see `Context`."""
 
@@ -383,10 +386,6 @@ def _span(step_id: str, value: Duration) -> str:
 def _mode(parallel_mode: ParallelMode) -> str | None:
     # Waiting is what the server does when nothing is said.
     return None if parallel_mode is ParallelMode.WAIT else parallel_mode.value
-
-
-def _listed(events: Events) -> list[Event]:
-    return [events] if isinstance(events, Event) else list(events)
 
 
 def _ids(memo: Any) -> Any:

@@ -45,6 +45,14 @@ def plain(program: Program) -> Any:
     return [plain(part) for part in program.parts]
 
 
+def order_of_ops(program: Program, place: str = "") -> list[str]:
+    """The ids of all steps of a program, told apart by their place."""
+    if isinstance(program, str):
+        return [program + place]
+    parts = enumerate(program.parts)
+    return [each for n, part in parts for each in order_of_ops(part, f"{place}.{n}")]
+
+
 def size(program: Program) -> int:
     return 1 if isinstance(program, str) else sum(map(size, program.parts))
 
@@ -81,15 +89,20 @@ def test_a_sync_program_of_steps_is_the_plain_program(program: Program, order: l
         ran.append(name)
         return name
 
+    # Ids are told apart by their place: a sync function is not to repeat one in another branch.
     def f(ctx: ContextSync) -> Any:
-        def run(part: Program) -> Any:
+        def run(part: Program, place: str) -> Any:
             if isinstance(part, str):
-                return ctx.step.run(part, body, part)
+                return ctx.step.run(part + place, body, part)
+            inner = [partial(run, each, f"{place}.{n}") for n, each in enumerate(part.parts)]
             if isinstance(part, Sequence):
-                return [run(each) for each in part.parts]
-            return list(ctx.group.parallel(tuple(partial(run, each) for each in part.parts)))
+                return [each() for each in inner]
+            return list(ctx.group.parallel(tuple(inner)))
 
-        return run(program)
+        return run(program, "")
 
-    assert define(f).finish(order=order) == plain(program)
+    run = define(f)
+    assert run.finish(order=sorted(order_of_ops(program), key=lambda id_: order.index(id_[0]))) == (
+        plain(program)
+    )
     assert len(ran) == size(program)
