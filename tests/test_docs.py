@@ -16,8 +16,8 @@ from inngest_serverless.cli.commands import COMMANDS, cli
 from .dev_process import Dev
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/quickstart.md", "docs/reference.md")
-PAGES_ALL = (*PAGES, "CHANGELOG.md", "examples/orders/README.md")
+DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/orders/README.md", *DOCS)
 
 
 def page(name: str) -> str:
@@ -70,7 +70,7 @@ def test_the_environment_variables_of_the_reference_are_those_of_the_code() -> N
     assert documented == read
 
 
-@pytest.mark.parametrize("name", PAGES_ALL)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_command_that_a_page_shows_is_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT / "examples" / "orders")  # where the files that they name are
     for line in shell_lines(name):
@@ -79,7 +79,7 @@ def test_every_command_that_a_page_shows_is_one(name: str, monkeypatch: pytest.M
             command_named(words[1]).make_context(words[1], words[2:])
 
 
-@pytest.mark.parametrize("name", PAGES_ALL)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_make_target_that_a_page_shows_exists(name: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE))
     for line in shell_lines(name):
@@ -88,7 +88,7 @@ def test_every_make_target_that_a_page_shows_exists(name: str) -> None:
             assert words[1] in targets
 
 
-@pytest.mark.parametrize("name", PAGES_ALL)
+@pytest.mark.parametrize("name", PAGES)
 def test_every_link_leads_somewhere(name: str) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page(name))
     for link in links:
@@ -107,6 +107,12 @@ def test_the_first_function_that_a_page_shows_runs_with_its_commands(
         assert sent.exit_code == 0, sent.output
         dev.wait_for('"Welcome, ada!"')
         assert dev.interrupt() == 0
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_code_that_a_page_shows_runs(name: str) -> None:
+    for code in blocks(name, "python"):
+        exec(compile(code, name, "exec"), {})
 
 
 def command_words(name: str, start: str) -> list[str]:

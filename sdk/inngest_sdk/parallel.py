@@ -43,9 +43,7 @@ from inngest_sdk.execution import (
 )
 from inngest_sdk.steps import Op
 
-QUIET_TURNS = (
-    64  # turns of a loop that is never idle (other requests run on it) until it is "quiet"
-)
+QUIET_TURNS = 64  # of a loop that is never idle, for other requests run on it
 MISSING_TARGET_SECONDS = 10.0  # how long user code may take to reach the targeted step
 LEAVE_SECONDS = 5.0  # how long `finally` blocks may take when a call ends
 
