@@ -62,7 +62,7 @@ class Answering(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def server() -> Iterator[Recording]:
     with Recording(("127.0.0.1", 0), Answering) as http:
-        Thread(target=http.serve_forever, daemon=True).start()
+        Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
         yield http
         http.shutdown()
 

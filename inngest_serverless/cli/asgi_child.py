@@ -7,6 +7,7 @@ process that started it, even if that one was killed.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 
@@ -20,6 +21,9 @@ def main() -> None:
         "inngest_serverless.asgi:app", port=int(sys.argv[1]), log_level="warning"
     )
     listening = config.bind_socket()
+    # Connections inherit it. asyncio sets it only where the socket names its protocol, and
+    # uvicorn's does not; without it each answer on a kept connection takes 40 ms more.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.listen(config.backlog)  # from here on a caller waits instead of being refused
     print(listening.getsockname()[1], flush=True)
     uvicorn.Server(config).run(sockets=[listening])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inngest_sdk import transport
@@ -77,15 +78,21 @@ async def _perform_async(effect: Effect) -> Any:
 
 class _Loop:
     """The event loop of one thread. It stays between calls: pools of connections that user code
-    keeps are bound to it. It is closed when its thread ends."""
+    keeps are bound to it. It is closed when its thread, or the process, ends."""
 
     def __init__(self) -> None:
         import asyncio
 
         self.loop = asyncio.new_event_loop()
+        weakref.finalize(self, _close, self.loop)
 
-    def __del__(self) -> None:
-        self.loop.close()
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    if loop.is_closed():
+        return
+    if not _loop_is_running():
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 _threads = threading.local()

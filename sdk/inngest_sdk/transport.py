@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import os
 import time
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from inngest_sdk.errors import UnreachableError
 from inngest_sdk.http import Request, Response, header_map
@@ -16,13 +17,11 @@ if TYPE_CHECKING:
 
     import httpx
 
-# Clients are kept, so that connections are: one for all threads, one for each event loop (an
-# AsyncClient dies with its loop). Idle connections are given up early, because a frozen Lambda
-# wakes with sockets that the other side has closed.
+# Clients are kept, so that connections are: one for all threads, and one for each event loop, for
+# as long as the loop runs. Idle connections are given up early, because a frozen Lambda wakes with
+# sockets that the other side has closed.
 _client: httpx.Client | None = None
-_async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
-    WeakKeyDictionary()
-)
+_async_clients: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, object]] = {}
 _KEEPALIVE_SECONDS = 5.0
 
 
@@ -48,6 +47,7 @@ def send(request: Request, timeout: float) -> Response:
     global _client
     if _client is None:
         _client = httpx.Client(**_options(httpx))
+        atexit.register(_client.close)
     client = _client
     try:
         try:
@@ -63,7 +63,7 @@ async def send_async(request: Request, timeout: float) -> Response:
     """Send a request on the running loop; see `send`."""
     import httpx
 
-    client = _client_of_loop(httpx)
+    client = await _client_of_loop(httpx)
     try:
         try:
             return _response(await client.request(**_arguments(request, timeout)))
@@ -73,14 +73,31 @@ async def send_async(request: Request, timeout: float) -> Response:
         raise _unreachable(request, error) from error
 
 
-def _client_of_loop(library: Any) -> httpx.AsyncClient:
+async def _client_of_loop(library: Any) -> httpx.AsyncClient:
     import asyncio
 
     loop = asyncio.get_running_loop()
-    client = _async_clients.get(loop)
-    if client is None:
-        client = _async_clients[loop] = library.AsyncClient(**_options(library))
+    if loop in _async_clients:
+        return _async_clients[loop][0]
+    for closed in [each for each in _async_clients if each.is_closed()]:  # without warning
+        del _async_clients[closed]
+    client: httpx.AsyncClient = library.AsyncClient(**_options(library))
+    closing = _closing(loop, client)
+    _async_clients[loop] = client, closing
+    await anext(closing)
     return client
+
+
+async def _closing(
+    loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
+) -> AsyncGenerator[None, None]:
+    """Close the client when its loop ends: a loop ends its generators before it is closed
+    (`loop.shutdown_asyncgens`, which asyncio.run calls)."""
+    try:
+        yield
+    finally:
+        _async_clients.pop(loop, None)
+        await client.aclose()
 
 
 def _options(library: Any) -> dict[str, Any]:

@@ -95,7 +95,8 @@ async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
 @contextlib.contextmanager
 def free_socket(port: int = 0) -> Iterator[socket.socket]:
     """A socket that listens on a port nobody else has, or on this one."""
-    with contextlib.closing(socket.socket()) as listening:
+    named = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    with contextlib.closing(named) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
         listening.listen()

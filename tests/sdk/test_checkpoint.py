@@ -58,7 +58,7 @@ def server() -> Iterator[Server]:
         def log_message(self, format: str, *args: Any) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as http:
-        Thread(target=http.serve_forever, daemon=True).start()
+        Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
         made.url = f"http://127.0.0.1:{http.server_address[1]}"
         yield made
         http.shutdown()

@@ -52,7 +52,7 @@ class Echo(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def echo() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
@@ -81,6 +81,14 @@ def test_a_connection_that_the_server_closed_is_made_anew(run: Any, echo: str) -
         return [first.body, second.body]
 
     assert run(twice()) == [b"hello", b"hello"]
+
+
+def test_loops_that_are_closed_keep_no_connections(echo: str) -> None:
+    asyncio.run(drive_async(exchange(echo)))
+    kept = set(transport._async_clients)
+    asyncio.run(drive_async(exchange(echo)))
+    assert set(transport._async_clients) == kept
+    assert not any(loop.is_closed() for loop in kept)
 
 
 def test_a_server_that_is_not_there_is_unreachable(run: Any) -> None:
