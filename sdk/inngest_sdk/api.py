@@ -14,14 +14,17 @@ from inngest_sdk.http import Request, Response
 FIRST_PAUSE_SECONDS = 0.1
 
 
-def fetch_with_keys(request: Request, config: Config) -> Flow[Response]:
+def fetch_with_keys(
+    request: Request, config: Config, timeout: float | None = None
+) -> Flow[Response]:
     """Call the server's API with the signing key, and where that is refused (401, 403) once more
     with the fallback: while keys are rotated the server may know only the other one."""
+    timeout = config.request_timeout if timeout is None else timeout
     key, *fallbacks = config.signing_keys or (None,)
-    response = yield from fetch(_authorized(request, key), config.request_timeout)
+    response = yield from fetch(_authorized(request, key), timeout)
     for fallback in fallbacks:
         if response.status in (401, 403):
-            response = yield from fetch(_authorized(request, fallback), config.request_timeout)
+            response = yield from fetch(_authorized(request, fallback), timeout)
     return response
 
 

@@ -29,7 +29,7 @@ from inngest_sdk import wire
 from inngest_sdk.api import fetch_with_keys, retried
 from inngest_sdk.config import Config
 from inngest_sdk.duration import Duration, length
-from inngest_sdk.effects import Flow, Outcome, Raised, Reported, Returned, now
+from inngest_sdk.effects import Flow, Outcome, Reported, Returned, now
 from inngest_sdk.errors import FunctionConfigInvalidError, UnreachableError
 from inngest_sdk.http import Request, dumps
 
@@ -37,6 +37,9 @@ MAX_RUNTIME = 300.0  # seconds, where neither the app nor the platform says less
 MARGIN = 0.5  # seconds before the platform's deadline by which the answer should be on its way
 SLACK = 1.5  # how much longer than the longest so far a step is taken to be
 TRIES = 3
+MAX_POST_SECONDS = 10.0  # for one try of a post
+MAX_BUFFER = 1024 * 1024  # bytes of buffered values from which they are posted at once
+MAX_RIDING = 65_536  # bytes of buffered values that may travel with the function's result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +107,7 @@ class Checkpoints:
     state: Literal["open", "closed", "stale"] = "open"
     buffer: list[dict[str, Any]] = field(default_factory=list)
     _ran: int = field(default=0, init=False)
+    _size: int = field(default=0, init=False)
     _began: float = field(default=0.0, init=False)
     _longest: float = field(default=0.0, init=False)
     _posted: float = field(default=0.0, init=False)
@@ -121,14 +125,16 @@ class Checkpoints:
         end = self.started + self.policy.seconds("max_runtime")
         return end if self.deadline is None else min(end, self.deadline - MARGIN)
 
-    def end_step(self, op: dict[str, Any]) -> Flow[bool]:
-        """Keep a step that has run; whether the function may go on."""
+    def end_step(self, op: dict[str, Any], size: int) -> Flow[bool]:
+        """Keep a step that has run, and whose value has this many bytes; whether the function may
+        go on."""
         at = yield from now()
         self._ran += 1
         self._longest = max(self._longest, at - self._began)
         self.buffer.append(op)
+        self._size += size
         interval = self.policy.seconds("max_interval")
-        full = len(self.buffer) >= self.policy.buffered_steps
+        full = len(self.buffer) >= self.policy.buffered_steps or self._size > MAX_BUFFER
         if full or (interval and at - self._posted >= interval):
             return (yield from self._post(at))
         return self.state == "open"
@@ -137,9 +143,9 @@ class Checkpoints:
         """The outcome of the call, with what the server has not heard of."""
         if self.state == "stale" or not self.buffer:
             return self._untold() if self.state == "stale" else outcome
-        if isinstance(outcome, Returned):
+        if isinstance(outcome, Returned) and self._size <= MAX_RIDING:
             return replace(outcome, ops=tuple(self.buffer))
-        tells_more = isinstance(outcome, Raised) or bool(outcome.ops)
+        tells_more = not isinstance(outcome, Reported) or bool(outcome.ops)
         if tells_more and self.state == "open" and (yield from self._post((yield from now()))):
             return outcome
         return self._untold()
@@ -148,20 +154,32 @@ class Checkpoints:
         return Reported(() if self.state == "stale" else tuple(self.buffer))
 
     def _post(self, at: float) -> Flow[bool]:
+        timeout = self._timeout(at)
+        if timeout <= 0:
+            self.state = "closed"
+            return False
         try:
-            request = partial(fetch_with_keys, self._request(at), self.server.config)
+            request = partial(fetch_with_keys, self._request(at), self.server.config, timeout)
             response = yield from retried(request, TRIES)
         except UnreachableError:
             self.state = "closed"
             return False
         if 200 <= response.status < 300:
             self.buffer.clear()
+            self._size = 0
             self._posted = at
             return True
         if response.status in (404, 405):
             self.server.has_checkpoints = False
         self.state = "stale" if response.status == 409 else "closed"
         return False
+
+    def _timeout(self, at: float) -> float:
+        """Seconds for each try: all of them fit before the deadline, and so does the answer."""
+        timeout = min(MAX_POST_SECONDS, self.server.config.request_timeout)
+        if self.deadline is None:
+            return timeout
+        return min(timeout, (self.deadline - MARGIN - at) / TRIES)
 
     def _request(self, at: float) -> Request:
         call, config = self.call, self.server.config

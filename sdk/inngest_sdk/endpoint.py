@@ -19,7 +19,6 @@ from inngest_sdk.errors import (
     ConfigError,
     FunctionNotFoundError,
     MethodNotAllowedError,
-    OutputUnserializableError,
     ProtocolError,
     QueryMissingError,
     ResponseTooLargeError,
@@ -32,9 +31,8 @@ from inngest_sdk.errors import (
 from inngest_sdk.failure import error_json, is_retriable, retry_after
 from inngest_sdk.http import Request, Response, dumps
 from inngest_sdk.introspection import inspect
-from inngest_sdk.invocation import FunctionCall
+from inngest_sdk.invocation import FunctionCall, result_json
 from inngest_sdk.registration import register, sync_url
-from inngest_sdk.serializer import NoOutputType
 
 MAX_REQUEST = 100 * 1024 * 1024  # bytes; the Go SDK's default, far above what servers send
 
@@ -72,6 +70,9 @@ def serve(
     try:
         response = yield from _answer(client, request, entrypoint, now, deadline)
     except ProtocolError as error:
+        if isinstance(error, SignatureInvalidError):
+            # The answer does not say why, so the log has to.
+            client.logger.warning("inngest: refused a request: %s", error.message)
         response = wire.refused(error)
     except ConfigError as error:
         response = wire.failed(error_json(error), retriable=True)
@@ -297,16 +298,7 @@ def _returned(
     ops: tuple[dict[str, Any], ...],
 ) -> Response:
     try:
-        if client.serializer is not None and handler.output_type is not NoOutputType:
-            value = client.serializer.serialize(value, handler.output_type)
-        return wire.completed(ops, value) if ops else wire.returned(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        unserializable = OutputUnserializableError(
-            f"function {handler.function.id!r} returned a {type(value).__name__} that is not "
-            f"JSON ({error}). Return dicts, lists, strings, numbers, booleans or None, or give the "
-            "client a serializer and the function an output_type."
-        )
-        unserializable.__cause__ = error
-        return _raised(unserializable)
-    except Exception as error:  # a serializer of the user's
+        result = result_json(client, handler, value)
+    except Exception as error:
         return _raised(error)
+    return wire.completed(ops, result) if ops else wire.returned(result)

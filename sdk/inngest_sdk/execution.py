@@ -34,6 +34,7 @@ from inngest_sdk import wire
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.effects import Driver, Flow, Outcome, Raised, Reported, Returned
 from inngest_sdk.errors import (
+    FunctionConfigInvalidError,
     InterruptSwallowedError,
     NonRetriableError,
     OutputUnserializableError,
@@ -41,7 +42,7 @@ from inngest_sdk.errors import (
     StepNestedError,
     StepNotFoundError,
 )
-from inngest_sdk.failure import error_from, error_json, is_retriable, retry_after
+from inngest_sdk.failure import error_from, error_json, is_retriable, retry_after, user_error
 from inngest_sdk.http import dumps
 from inngest_sdk.steps import Op, StepId, StepIds, op_json
 
@@ -156,10 +157,12 @@ class Execution:
         self.checkpoints = checkpoints
         self.rank = {hashed: place for place, hashed in enumerate(self._replay_order(call))}
         self.interrupted = False
+        self.reached: list[str] = []
         self.reports: list[dict[str, Any]] = []
         self.held: list[Found] = []
         self.retry_after: str | None = None
         self.error: Exception | None = None
+        self.check_result: Callable[[object], object] = dumps
         self._ids = StepIds()
 
     @staticmethod
@@ -178,6 +181,11 @@ class Execution:
                 f"step {name!r} was called inside step {outer!r}. A step cannot contain steps: "
                 "call it after the outer one, or move the code between them out of the step."
             )
+        if not isinstance(name, str) or not name:
+            raise FunctionConfigInvalidError(
+                f"the id of a step is {name!r}; it takes a text that is not empty"
+            )
+        self.reached.append(name)
         step = self._ids.next(name)
         verdict = decide(
             op, step.hashed, self.call.steps, target=self.target, planning=self.call.planning
@@ -197,6 +205,11 @@ class Execution:
         try:
             size = len(dumps(value))
         except (TypeError, ValueError, RecursionError) as error:
+            if hasattr(value, "__await__"):
+                raise NonRetriableError(
+                    f"step {found.step.name!r} of a sync function has an async callable; make the "
+                    "function async, or the callable sync"
+                ) from None
             raise OutputUnserializableError(
                 f"step {found.step.name!r} returned a {type(value).__name__} that is not JSON "
                 f"({error}). Return dicts, lists, strings, numbers, booleans or None, or give the "
@@ -229,10 +242,10 @@ class Execution:
 
     def missing(self, found: list[Found]) -> StepNotFoundError:
         """The error for a targeted step that user code does not reach any more."""
-        names = [each.step.name for each in found]
+        names = ", ".join(map(repr, self.reached)) or "no step at all"
         return StepNotFoundError(
-            f"the server asked for step {self.target}, which the function does not reach; it "
-            f"reaches: {', '.join(names) or 'none'}. Was the function changed while runs of it "
+            f"the server asked for a step (its hash is {self.target}) that the function does not "
+            f"reach; it reaches {names}. Was the function changed while runs of it "
             "were open?",
             self.target or "",
             [each.step.hashed for each in found],
@@ -258,14 +271,20 @@ class Execution:
         if self.checkpoints is None or self.reports[-1]["op"] != "StepRun":
             return None
         op = self.reports.pop()
-        may_go_on = yield from self.checkpoints.end_step(op)
+        text = dumps(op["data"])
+        may_go_on = yield from self.checkpoints.end_step(op, len(text))
         # Through JSON, so that the value is what every replay will see.
-        return Kept(json.loads(dumps(op["data"]))) if may_go_on else None
+        return Kept(json.loads(text)) if may_go_on else None
 
     def conclude(self, outcome: Outcome) -> Flow[Outcome]:
         """The call's outcome, and what the server has not heard of."""
         if self.checkpoints is None:
             return outcome
+        if isinstance(outcome, Returned) and self.checkpoints.buffer:
+            try:
+                self.check_result(outcome.value)
+            except Exception as error:  # a result that cannot travel must not take steps with it
+                outcome = Raised(error)
         return (yield from self.checkpoints.conclude(outcome))
 
     def swallowed(self, how: str) -> Raised:
@@ -336,10 +355,12 @@ class SyncExecution(Execution):
             value = handler()
         except Interrupt:
             return self.outcome()
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if self.interrupted:
                 return self.swallowed(f"raised {type(error).__name__}")
-            return Raised(error if isinstance(error, Exception) else _exited(error))
+            return Raised(user_error(error))
         return self.swallowed("went on") if self.interrupted else self.returned(value)
 
     def step(self, name: str, op: Op, body: Body | None = None) -> Any:
@@ -418,13 +439,11 @@ class SyncExecution(Execution):
         try:
             with inside_step(found):
                 value = found.body(found.verdict.arguments)
-        except (Exception, SystemExit) as error:
-            self.fail(found, _exited(error) if isinstance(error, SystemExit) else error)
+        except (Interrupt, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.fail(found, user_error(error))
         else:
             self.succeed(found, value)
-
-
-def _exited(error: SystemExit) -> NonRetriableError:
-    failure = NonRetriableError(f"user code called sys.exit({error.code!r})")
-    failure.__cause__ = error
-    return failure
+            if hasattr(value, "close") and hasattr(value, "__await__"):
+                value.close()  # or Python warns that it was never awaited

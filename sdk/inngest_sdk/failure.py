@@ -19,6 +19,7 @@ from inngest_sdk.errors import (
 
 _OURS = os.path.dirname(os.path.abspath(__file__))
 _MAX_CAUSES = 5
+_MAX_TEXT = 65_536  # characters of a message, and of a stack: errors are for people to read
 _FINAL = (NonRetriableError, StepError, FunctionConfigInvalidError, ConfigError)
 
 
@@ -26,8 +27,8 @@ def error_json(error: BaseException, depth: int = 0) -> dict[str, Any]:
     """name, message, stack, and the chain of causes."""
     body: dict[str, Any] = {
         "name": error.name if isinstance(error, StepError) else type(error).__name__,
-        "message": str(error),
-        "stack": _stack(error),
+        "message": _text(_message(error), keep_end=False),
+        "stack": _text(_stack(error), keep_end=True),
     }
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and depth < _MAX_CAUSES:
@@ -49,6 +50,20 @@ def error_from(body: object) -> StepError:
     if body.get("cause") is not None:
         error.__cause__ = error_from(body["cause"])
     return error
+
+
+def user_error(error: BaseException) -> Exception:
+    """What user code raised, as an error of the function or step. Other exceptions than those
+    derived from Exception would end the process, or the loop, that it runs in."""
+    if isinstance(error, Exception):
+        return error
+    failure: Exception
+    if isinstance(error, SystemExit):
+        failure = NonRetriableError(f"user code called sys.exit({error.code!r})")
+    else:
+        failure = RuntimeError(f"user code raised {type(error).__name__}: {_message(error)}")
+    failure.__cause__ = error
+    return failure
 
 
 def is_retriable(error: BaseException) -> bool:
@@ -85,15 +100,31 @@ def rfc3339(moment: datetime.datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # a __str__ of user code
+        return f"(the message of this {type(error).__name__} cannot be shown)"
+
+
+def _text(text: str, *, keep_end: bool) -> str:
+    """The text in UTF-8, and cut if it is very long: a traceback says most at its end."""
+    text = text.encode("utf-8", "replace").decode()
+    if len(text) <= _MAX_TEXT:
+        return text
+    return f"...{text[-_MAX_TEXT:]}" if keep_end else f"{text[:_MAX_TEXT]}..."
+
+
 def _stack(error: BaseException) -> str:
     if isinstance(error, StepError) and error.stack is not None:
         return error.stack
     import traceback  # heavy, and only failures need it
 
-    lines = traceback.format_exception(
-        type(error), error, _user_frames(error.__traceback__), chain=False
-    )
-    return "".join(lines)
+    frames = _user_frames(error.__traceback__)
+    try:
+        return "".join(traceback.format_exception(type(error), error, frames, chain=False))
+    except Exception:  # a __str__ or __repr__ of user code
+        return "".join(traceback.format_tb(frames))
 
 
 def _user_frames(tb: TracebackType | None) -> TracebackType | None:

@@ -204,10 +204,10 @@ class Singleton:
 
 @dataclass(frozen=True, kw_only=True)
 class Throttle:
-    """Start at most `limit` runs in a `period` (1 second or more); the others start later.
+    """Start about `limit` runs in a `period` (1 second or more); the others start later.
 
-    `burst` runs may start at once before the rest are spread out. Each value of the expression
-    `key` is throttled by itself.
+    Starts are spread evenly over the period; `burst` more may come at once after a quiet time. Each
+    value of the expression `key` is throttled by itself.
 
     Raises FunctionConfigInvalidError.
     """

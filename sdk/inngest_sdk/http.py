@@ -60,6 +60,7 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan
 def dumps(value: Any) -> bytes:
     """Compact UTF-8 JSON, as checkers that compare bytes want it (wire.md T24).
 
-    Raises TypeError or ValueError for what JSON cannot hold; NaN and infinities are such.
+    Raises TypeError or ValueError for what JSON cannot hold; NaN, infinities and lone surrogates
+    are such.
     """
-    return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
+    return _ENCODER.encode(value).encode()

@@ -9,8 +9,10 @@ from inngest_sdk import wire
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.client import Inngest, RegisteredHandler
 from inngest_sdk.effects import AsyncDriver, Driver, Outcome, Raised, Reported, Returned
+from inngest_sdk.errors import OutputUnserializableError
 from inngest_sdk.execution import SyncExecution
 from inngest_sdk.failure import error_json, is_retriable
+from inngest_sdk.http import dumps
 from inngest_sdk.middleware import (
     Chain,
     Hooks,
@@ -20,6 +22,7 @@ from inngest_sdk.middleware import (
     await_hooks,
     call_hooks,
 )
+from inngest_sdk.serializer import NoOutputType
 from inngest_sdk.tools import Context, ContextSync, Group, GroupSync, Step, StepSync
 
 
@@ -47,6 +50,7 @@ class FunctionCall:
             step = StepSync(self.client, execution, around.chain)
             context = ContextSync(**self._facts(), group=GroupSync(execution), step=step)
             execution.do_something_new = lambda: call_hooks(around.before())
+            execution.check_result = self._result
             call_hooks(around.begin(context))
         except Exception as error:
             return Raised(error)
@@ -63,11 +67,23 @@ class FunctionCall:
             step = Step(self.client, execution, around.chain)
             context = Context(**self._facts(), group=Group(), step=step)
             execution.do_something_new = lambda: await_hooks(around.before())
+            execution.check_result = self._result
+            execution.on_stray = self._warn_of
             await await_hooks(around.begin(context))
         except Exception as error:
             return Raised(error)
         outcome = await execution.run(lambda: self.handler.callable(context))
         return await await_hooks(around.end(outcome)) if around.chain else outcome
+
+    def _result(self, value: object) -> object:
+        return result_json(self.client, self.handler, value)
+
+    def _warn_of(self, step: str) -> None:
+        self.client.logger.warning(
+            "inngest: function %s ended without waiting for step %r, which has not run: await it",
+            self.handler.function.id,
+            step,
+        )
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -79,6 +95,24 @@ class FunctionCall:
             "request_id": self.call.request_id,
             "run_id": self.call.run_id,
         }
+
+
+def result_json(client: Inngest, handler: RegisteredHandler, value: object) -> object:
+    """The function's result in JSON form, by the client's serializer if the function names a type.
+
+    Raises OutputUnserializableError, and whatever a serializer of the user's raises.
+    """
+    if client.serializer is not None and handler.output_type is not NoOutputType:
+        value = client.serializer.serialize(value, handler.output_type)
+    try:
+        dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OutputUnserializableError(
+            f"function {handler.function.id!r} returned a {type(value).__name__} that is not "
+            f"JSON ({error}). Return dicts, lists, strings, numbers, booleans or None, or give the "
+            "client a serializer and the function an output_type."
+        ) from error
+    return value
 
 
 class Around:

@@ -36,11 +36,13 @@ from inngest_sdk.execution import (
     Execution,
     Fail,
     Found,
+    Interrupt,
     Kept,
     Replay,
     Report,
     inside_step,
 )
+from inngest_sdk.failure import user_error
 from inngest_sdk.steps import Op
 
 QUIET_TURNS = 64  # of a loop that is never idle, for other requests run on it
@@ -70,6 +72,7 @@ class AsyncExecution(Execution):
     ) -> None:
         super().__init__(call, target, checkpoints)
         self.do_something_new: Callable[[], Awaitable[None]] | None = None
+        self.on_stray: Callable[[str], None] = lambda name: None
         self._drive = drive
         self._next_place = 0  # in the order of replay
         self._replays: list[tuple[int, int, Parked]] = []  # a heap: who finished first is on top
@@ -101,6 +104,9 @@ class AsyncExecution(Execution):
 
     async def step(self, name: str, op: Op, body: Body | None = None) -> Any:
         """Reach a step: give its value, raise its error, or wait until the call ends."""
+        if self.interrupted:
+            self._stray(name)
+            raise asyncio.CancelledError  # of a task, it is no error that anybody has to see
         found = self.find(name, op, body)
         known = isinstance(found.verdict, Replay | Fail)
         if not known and self.do_something_new is not None:
@@ -232,20 +238,28 @@ class AsyncExecution(Execution):
                 value = found.body(found.verdict.arguments)
                 if hasattr(value, "__await__"):
                     value = await value
-        except (Exception, SystemExit) as error:
-            self.fail(found, _as_exception(error))
         except asyncio.CancelledError as error:
             if not self.interrupted:
                 self.fail(found, _cut_off(found, error))
             raise
+        except (Interrupt, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.fail(found, user_error(error))
         else:
             self.succeed(found, value)
 
+    def _stray(self, name: str) -> None:
+        if self._main.done() and not self._main.cancelled():
+            self.on_stray(name)
+
     def _ended(self) -> Outcome:
+        for parked in self._new:
+            self._stray(parked.found.step.name)
         if self._main.cancelled():
             return Raised(RuntimeError("the function raised asyncio.CancelledError"))
         error = self._main.exception()
-        return self.returned(self._main.result()) if error is None else Raised(_as_exception(error))
+        return self.returned(self._main.result()) if error is None else Raised(user_error(error))
 
     async def _leave(self) -> str | None:
         """End the tasks of user code; say what it did if it did not let itself be ended."""
@@ -274,14 +288,6 @@ def _left_with(main: asyncio.Task[Any]) -> str | None:
     return None
 
 
-def _as_exception(error: BaseException) -> Exception:
-    if isinstance(error, Exception):
-        return error
-    failure = RuntimeError(f"user code raised {type(error).__name__}: {error}")
-    failure.__cause__ = error
-    return failure
-
-
 def _cut_off(found: Found, error: BaseException) -> Exception:
     failure = TimeoutError(
         f"step {found.step.name!r} was cancelled while it ran, by asyncio.timeout or by its task"
@@ -295,4 +301,4 @@ async def _without_exit(handler: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await handler
     except SystemExit as error:
-        raise _as_exception(error) from error
+        raise user_error(error) from error

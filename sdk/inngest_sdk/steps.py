@@ -9,6 +9,8 @@ from typing import Any
 
 from inngest_sdk.http import dumps
 
+MAX_INPUT = 65_536  # bytes of a step's arguments that the server is told
+
 
 @dataclass(frozen=True)
 class StepId:
@@ -82,12 +84,13 @@ def op_json(step: StepId, op: Op, kind: str, **outcome: Any) -> dict[str, Any]:
 
 
 def _input(arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """The arguments as an op tells them, if they are JSON."""
+    """The arguments as an op tells them, if they are JSON and not too large: they are there for
+    people to read, and must not keep the op from travelling."""
     try:
-        dumps(arguments)
+        fits = len(dumps(arguments)) <= MAX_INPUT
     except (TypeError, ValueError, RecursionError):
-        return {}
-    return {"input": list(arguments)} if arguments else {}
+        fits = False
+    return {"input": list(arguments)} if arguments and fits else {}
 
 
 def run_op(step_id: str, arguments: tuple[Any, ...] = (), kind: str = "step.run") -> Op:

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 from inngest_sdk import duration, steps
 from inngest_sdk.client import Inngest
 from inngest_sdk.duration import Duration
-from inngest_sdk.errors import FunctionConfigInvalidError
+from inngest_sdk.errors import BodyInvalidError, FunctionConfigInvalidError, NonRetriableError
 from inngest_sdk.events import Event
 from inngest_sdk.execution import Body, SyncExecution, parallel_mode_of_steps
 from inngest_sdk.failure import rfc3339
@@ -359,7 +359,17 @@ def _reader(client: Inngest, output_type: object) -> Callable[[Any], Any]:
 
 def _wait_request(step_id: str, event: str, if_exp: str | None, timeout: Duration) -> _Request:
     op = steps.wait_op(step_id, event, if_exp, _span(step_id, timeout))
-    return _Request(op, read=lambda memo: None if memo is None else Event.from_json(memo))
+    return _Request(op, read=lambda memo: _event_of(step_id, memo))
+
+
+def _event_of(step_id: str, memo: Any) -> Event | None:
+    try:
+        return None if memo is None else Event.from_json(memo)
+    except BodyInvalidError as error:
+        raise NonRetriableError(
+            f"step {step_id!r} waits for an event, but what it came to is none ({error}). Was it "
+            "another kind of step when this run began? Give the new one another id."
+        ) from None
 
 
 def _invoke_request(

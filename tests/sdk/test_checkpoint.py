@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from inngest_sdk import signing
-from inngest_sdk.checkpoint import Checkpointing
+from inngest_sdk import signing, wire
+from inngest_sdk.checkpoint import Checkpointing, Checkpoints
+from inngest_sdk.checkpoint import Server as Endpoint
+from inngest_sdk.effects import Fetch, Flow
 from inngest_sdk.steps import hash_id
-from inngest_serverless import Context, FunctionConfigInvalidError, StepError
+from inngest_serverless import Context, Event, FunctionConfigInvalidError, StepError
 from tests.captures.recorded import exchanges
 from tests.sdk.play import Mode, Played, app, both, define
 
@@ -285,12 +287,74 @@ def test_a_step_error_that_is_memoized_is_raised_among_steps_that_run(
     assert json.loads(run.call(ctx=WHO).body) == "m"
 
 
-def test_no_step_starts_that_the_platform_might_not_let_end(mode: Mode, server: Server) -> None:
+def test_nothing_is_posted_when_the_platform_leaves_no_time_for_it(
+    mode: Mode, server: Server
+) -> None:
     ran: list[str] = []
     run = connected(server, both(mode, counting(ran, "a", "b")))
     run.deadline = run.now + 0.4  # within the margin
-    assert reported(run.call(ctx=WHO)) == [("StepPlanned", "b")]
+    assert reported(run.call(ctx=WHO)) == [("StepRun", "a")]
     assert ran == ["a"]
+    assert server.saved == []
+
+
+def played(flow: Flow[Any], *answers: Any) -> Any:
+    """Perform a flow by hand: what it asked for, and what it came to."""
+    asked = [next(flow)]
+    try:
+        for answer in answers:
+            asked.append(flow.send(answer))
+    except StopIteration as stop:
+        return stop.value
+    return asked[-1]
+
+
+@pytest.mark.parametrize(
+    ("took", "now", "starts"),
+    [(1.0, 12.9, True), (1.0, 13.1, False), (5.0, 6.9, True), (5.0, 7.1, False), (0.0, 14.4, True)],
+)
+def test_a_step_starts_if_one_half_longer_than_the_longest_would_end_in_time(
+    took: float, now: float, starts: bool
+) -> None:
+    """The platform kills the call at 15; the answer is to be on its way half a second before."""
+    call = wire.Call("r", 0, 4, Event(name="a/b"), (), {}, fn_uuid="f", qi_id="q")
+    policy = Checkpointing(buffered_steps=9)
+    checkpoints = Checkpoints(Endpoint(app().config), call, policy, 0.0, deadline=15.0)
+    assert played(checkpoints.begin_step(), 0.0) is True
+    assert played(checkpoints.end_step({"op": "StepRun"}, 1), took) is True
+    assert played(checkpoints.begin_step(), now) is starts
+
+
+def test_a_post_leaves_time_for_the_answer() -> None:
+    call = wire.Call("r", 0, 4, Event(name="a/b"), (), {}, fn_uuid="f", qi_id="q")
+    checkpoints = Checkpoints(Endpoint(app().config), call, Checkpointing(), 0.0, deadline=15.0)
+    played(checkpoints.begin_step(), 0.0)
+    asked = played(checkpoints.end_step({"op": "StepRun"}, 1), 8.5)
+    assert isinstance(asked, Fetch)
+    assert asked.timeout == 2.0  # three tries in the six seconds until 14.5
+
+
+def test_large_values_are_posted_before_they_are_many(mode: Mode, server: Server) -> None:
+    def f(ctx: Any) -> Steps:
+        for n in range(3):
+            yield ctx.step.run(f"s{n}", lambda: "x" * 600_000)
+        return "y" * 600_000
+
+    policy = Checkpointing(buffered_steps=10)
+    run = connected(server, both(mode, f), checkpointing=policy)
+    answer = run.call(ctx=WHO)
+    assert answer.status == 200
+    assert server.saved == [["s0", "s1"], ["s2"]]
+
+
+def test_a_result_that_cannot_travel_takes_no_steps_with_it(mode: Mode, server: Server) -> None:
+    def f(ctx: Any) -> Steps:
+        yield ctx.step.run("a", lambda: 1)
+        return {1, 2}
+
+    policy = Checkpointing(buffered_steps=10)
+    answer = connected(server, both(mode, f), checkpointing=policy).call(ctx=WHO)
+    assert (answer.status, json.loads(answer.body)["name"]) == (500, "OutputUnserializableError")
     assert server.saved == [["a"]]
 
 

@@ -90,8 +90,12 @@ def test_the_fallback_key_verifies_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(shop(signing_key=KEY), signed(post(), OTHER)).status == 206
 
 
-def test_a_refusal_tells_strangers_nothing() -> None:
-    refused = answer(shop(signing_key=KEY), post())
+def test_a_refusal_tells_strangers_nothing_and_the_log_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "inngest"):
+        refused = answer(shop(signing_key=KEY), post())
+    assert "refused a request: the request is not signed" in caplog.text
     assert refused.json() == {"message": "Unauthorized"}
     assert refused.headers == {
         "content-type": "application/json",

@@ -415,7 +415,7 @@ def test_success_never_carries_retry_headers(mode: Mode) -> None:
         assert not {"retry-after", "x-inngest-no-retry"} & answer.headers.keys()
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"raw"])
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"raw", "\ud800"])
 def test_a_step_result_that_is_not_json_fails_the_step_for_good(mode: Mode, value: Any) -> None:
     def f(ctx: Any) -> Steps:
         yield ctx.step.run("odd", lambda: value)
@@ -466,8 +466,85 @@ def test_sys_exit_in_user_code_is_an_error_of_the_function_not_of_the_process(mo
     def in_step(ctx: Any) -> Steps:
         yield ctx.step.run("a", lambda: exit(3))
 
-    assert define(both(mode, in_function)).call().status == 500
-    assert define(both(mode, in_step)).ops()[0]["op"] in ("StepError", "StepFailed")
+    answer = define(both(mode, in_function)).call()
+    assert (answer.status, answer.headers["x-inngest-no-retry"]) == (500, "true")
+    [op] = define(both(mode, in_step)).ops()
+    assert (op["op"], op["error"]["message"]) == ("StepFailed", "user code called sys.exit(3)")
+
+
+class Panic(BaseException):
+    """As libraries of other languages raise."""
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Panic("rust"), "user code raised Panic: rust"),
+        (GeneratorExit(), "user code raised GeneratorExit: "),
+        (Unspeakable(), "(the message of this Unspeakable cannot be shown)"),
+        (ValueError("\ud800"), "?"),
+        (ValueError("x" * 70_000), "x" * 65_536 + "..."),
+    ],
+)
+def test_whatever_user_code_raises_is_told(mode: Mode, error: BaseException, said: str) -> None:
+    def throw() -> None:
+        raise error
+
+    def in_step(ctx: Any) -> Steps:
+        yield ctx.step.run("a", throw)
+
+    def in_function(ctx: Any) -> Steps:
+        yield from ()
+        throw()
+
+    [op] = define(both(mode, in_step)).ops()
+    assert (op["op"], op["error"]["message"]) == ("StepError", said)
+    if not isinstance(error, GeneratorExit):  # which ends the generator that a scenario is
+        answer = define(both(mode, in_function)).call()
+        assert (answer.status, json.loads(answer.body)["message"]) == (500, said)
+
+
+@pytest.mark.parametrize("name", [42, None, "", ["a"]])
+def test_a_step_id_that_is_no_text_fails_the_function_for_good(mode: Mode, name: Any) -> None:
+    def f(ctx: Any) -> Steps:
+        yield ctx.step.run(name, lambda: 1)
+
+    answer = define(both(mode, f)).call()
+    assert (answer.status, answer.headers["x-inngest-no-retry"]) == (500, "true")
+    assert f"the id of a step is {name!r}" in json.loads(answer.body)["message"]
+
+
+def test_large_arguments_are_not_told(mode: Mode) -> None:
+    def f(ctx: Any) -> Steps:
+        yield ctx.step.run("size", len, "x" * 70_000)
+
+    [op] = define(both(mode, f)).ops()
+    assert (op["opts"], op["data"]) == ({"type": "step.run"}, 70_000)
+
+
+def test_an_async_callable_in_a_sync_function_says_what_to_change() -> None:
+    async def one() -> int:
+        return 1
+
+    [op] = define(lambda ctx: ctx.step.run("a", one)).ops()
+    assert op["op"] == "StepFailed"
+    assert "make the function async" in op["error"]["message"]
+
+
+def test_a_wait_that_was_another_step_before_says_so(mode: Mode) -> None:
+    def f(ctx: Any) -> Steps:
+        yield ctx.step.wait_for_event("a", event="x/y", timeout=1000)
+
+    run = define(both(mode, f))
+    run.steps[hash_id("a")] = {"data": 1}
+    answer = run.call()
+    assert answer.headers["x-inngest-no-retry"] == "true"
+    assert "Give the new one another id" in json.loads(answer.body)["message"]
 
 
 # --- leaving user code ------------------------------------------------------------------------

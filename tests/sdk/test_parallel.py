@@ -229,18 +229,24 @@ def test_memos_of_steps_that_are_gone_hold_nothing_up() -> None:
     assert run.finish() == ["a", "b", "c"]
 
 
-def test_a_task_nobody_waits_for_does_not_outlive_the_call() -> None:
+@pytest.mark.parametrize("started", [True, False])
+def test_a_step_nobody_waits_for_does_not_outlive_the_call_and_is_warned_of(
+    started: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     tasks = []
 
     async def f(ctx: Context) -> str:
         tasks.append(asyncio.ensure_future(ctx.step.run("stray", note, "stray")))
-        await asyncio.sleep(0)
+        if started:
+            await asyncio.sleep(0)
         return "done"
 
-    run = define(f)
-    answer = run.call()
-    assert json.loads(answer.body) == "done"
-    assert tasks[0].done()
+    with caplog.at_level("WARNING", "inngest"):
+        assert json.loads(define(f).call().body) == "done"
+        assert json.loads(define(f).call().body) == "done"
+    assert tasks[0].done() and not ran
+    assert "shop-f ended without waiting for step 'stray'" in caplog.text
+    assert "never retrieved" not in caplog.text
 
 
 def test_user_code_that_raises_cancelled_error_fails_like_any_other() -> None:
