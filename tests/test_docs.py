@@ -111,8 +111,9 @@ def test_the_first_function_that_a_page_shows_runs_with_its_commands(
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_code_that_a_page_shows_runs(name: str) -> None:
+    names: dict[str, object] = {}
     for code in blocks(name, "python"):
-        exec(compile(code, name, "exec"), {})
+        exec(compile(code, name, "exec"), names)
 
 
 def command_words(name: str, start: str) -> list[str]:
