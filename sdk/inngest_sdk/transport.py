@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _client: httpx.Client | None = None
 _async_clients: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, object]] = {}
 _KEEPALIVE_SECONDS = 5.0
+_CONNECTIONS = 10  # at once; for each request httpcore looks at every one that it has
 
 
 def now() -> float:
@@ -101,7 +102,8 @@ async def _closing(
 
 
 def _options(library: Any) -> dict[str, Any]:
-    return {"limits": library.Limits(keepalive_expiry=_KEEPALIVE_SECONDS), "follow_redirects": True}
+    limits = library.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEPALIVE_SECONDS)
+    return {"limits": limits, "follow_redirects": True}
 
 
 def _arguments(request: Request, timeout: float) -> dict[str, Any]:
