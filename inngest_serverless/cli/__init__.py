@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -19,4 +20,12 @@ def main() -> None:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(NOT_INSTALLED.format(name=error.name))
+    _write_whatever_comes()
     cli(prog_name="inngest-serverless")
+
+
+def _write_whatever_comes() -> None:
+    """Escape what the terminal's encoding lacks, such as the marks of the log, in the output."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

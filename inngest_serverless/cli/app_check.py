@@ -13,6 +13,9 @@ import traceback
 from inngest_sdk.errors import ConfigError
 from inngest_serverless.discovery import find_client
 
+COMPLAINED = 1
+"""The exit code that goes with a reason on standard error."""
+
 
 def main() -> None:
     sys.path.insert(0, os.getcwd())
@@ -22,7 +25,7 @@ def main() -> None:
         sys.exit(str(error))
     except Exception:
         traceback.print_exc()  # the user's own module raised it: its traceback says where
-        sys.exit(1)
+        sys.exit(COMPLAINED)
 
 
 if __name__ == "__main__":

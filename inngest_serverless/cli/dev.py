@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +17,10 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from inngest_serverless.cli.api import DEFAULT_URL, ENDED
-from inngest_serverless.cli.local_app import Wanted, check_app, engine_and_app
+from inngest_serverless.cli.api import DEFAULT_URL, ENDED, http_url
+from inngest_serverless.cli.local_app import CALL_SECONDS, Wanted, check_app, engine_and_app
 from inngest_serverless.cli.problems import Problem, WrongUse
+from inngest_serverless.cli.seconds import seconds, some_seconds
 from inngest_serverless.cli.show import MARKS, STYLES, clock, console, outcome, took
 from inngest_serverless.engine.engine import Engine
 from inngest_serverless.engine.model import EventTrigger, FunctionConfig, RunRow, TimelineRow
@@ -27,6 +30,8 @@ from inngest_serverless.engine.store import StoreInUse, StoreTrouble
 LOOK_SECONDS = 0.25
 LOOK_BACK = 200
 LOOK_INTO = 20
+NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM)
+"""What the system says of an address or a port that is not this user's to listen on."""
 
 
 @click.command("dev")
@@ -54,8 +59,16 @@ LOOK_INTO = 20
 )
 @click.option("--no-discovery", is_flag=True, help="Do not look for apps on the usual ports.")
 @click.option(
+    "--timeout",
+    type=float,
+    callback=some_seconds,
+    metavar="SECONDS",
+    help=f"How long a call to the local Lambda may take.  [default: {CALL_SECONDS:g}]",
+)
+@click.option(
     "--retry-interval",
-    type=click.FloatRange(min=0),
+    type=float,
+    callback=seconds,
     metavar="SECONDS",
     help="Retry after this long, not after 15 s, 30 s, 1 min, ...",
 )
@@ -67,6 +80,7 @@ def dev_command(
     port: int,
     db: Path,
     no_discovery: bool,
+    timeout: float | None,
     retry_interval: float | None,
 ) -> None:
     """Run the engine on this machine, and an app if you name one. Ctrl-C stops both.
@@ -75,10 +89,11 @@ def dev_command(
     inngest-serverless dev --app orders.functions:client
     inngest-serverless dev --url http://127.0.0.1:8000/api/inngest
     """
-    check_urls(urls)
-    directory = Path.cwd()
-    if app is not None:
-        check_app(platform, app, directory)
+    for url in urls:
+        http_url(url)
+    if timeout is not None and (app is None or platform != "aws"):
+        raise WrongUse("--timeout is the local Lambda's: it goes with --app and --platform aws")
+    wanted = None if app is None else Wanted(platform, app, Path.cwd(), timeout or CALL_SECONDS)
     options = DevOptions(
         host=host,
         port=port,
@@ -90,15 +105,18 @@ def dev_command(
         retry_interval_ms=None if retry_interval is None else round(retry_interval * 1000),
     )
     terminal = console()
-    wanted = None if app is None else Wanted(platform, app, directory)
-    with complaints(db):
+    with suppress(KeyboardInterrupt), complaints(options):  # Ctrl-C before `serve` listens for it
+        if wanted is not None:
+            say(terminal, "loading", wanted.app)
+            check_app(platform, wanted.app, wanted.directory)
         asyncio.run(serve(options, wanted, terminal))
     terminal.print("stopped")
 
 
 @contextmanager
-def complaints(db: Path) -> Iterator[None]:
+def complaints(options: DevOptions) -> Iterator[None]:
     """Turn what the system says about a file or a port into a Problem."""
+    db = Path(options.db)
     try:
         yield
     except PortInUse as error:
@@ -106,16 +124,20 @@ def complaints(db: Path) -> Iterator[None]:
     except StoreInUse as error:
         raise Problem(str(error), "Or give this engine a file of its own: --db FILE") from None
     except (sqlite3.Error, StoreTrouble) as error:
-        raise Problem(f"cannot keep runs in {db}: {error}", "Choose a file with --db") from None
+        raise _file_problem(db, error) from None
     except OSError as error:
+        if error.filename is not None:
+            ours = Path(error.filename) in (db, *db.parents)
+            raise (_file_problem(db, error) if ours else Problem(str(error))) from None
+        if isinstance(error, socket.gaierror) or error.errno in NOT_OURS:
+            where = f"port {options.port} on {options.host}"
+            hint = "Choose an address of this machine with --host, or a port with --port"
+            raise Problem(f"cannot listen on {where}: {error.strerror}", hint) from None
         raise Problem(str(error)) from None
 
 
-def check_urls(urls: tuple[str, ...]) -> None:
-    """Raise WrongUse for what is no URL."""
-    for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise WrongUse(f"--url {url}: it has to start with http:// or https://")
+def _file_problem(db: Path, error: Exception) -> Problem:
+    return Problem(f"cannot keep runs in {db}: {error}", "Choose a file with --db")
 
 
 async def serve(options: DevOptions, wanted: Wanted | None, terminal: Console) -> None:
@@ -127,8 +149,16 @@ async def serve(options: DevOptions, wanted: Wanted | None, terminal: Console) -
             raise Problem(f"the app cannot be registered: {error}")
         announce(terminal, server, url, options)
         watching = asyncio.create_task(log.runs(server.engine))
+        watching.add_done_callback(log_ended)
         await stopped.wait()
         watching.cancel()
+
+
+def log_ended(watching: asyncio.Task[None]) -> None:
+    """Say so if the log broke off. What it tells of goes on."""
+    if not watching.cancelled() and (error := watching.exception()) is not None:
+        click.echo(f"the log of runs broke off: {type(error).__name__}: {error}", err=True)
+        click.echo("The engine works on. See its runs with: inngest-serverless runs", err=True)
 
 
 def stop_requested() -> asyncio.Event:
@@ -141,11 +171,16 @@ def stop_requested() -> asyncio.Event:
     return stopped
 
 
+def say(terminal: Console, head: str, text: str, style: str = "") -> None:
+    """Print what something is, and which."""
+    terminal.print(Text.assemble((f"{head:10} ", "bold"), (text, style)), soft_wrap=True)
+
+
 def announce(terminal: Console, server: DevServer, url: str | None, options: DevOptions) -> None:
     """Print what runs where, and what of it this engine does not do."""
 
     def line(head: str, text: str, style: str = "") -> None:
-        terminal.print(Text.assemble((f"{head:10} ", "bold"), (text, style)), soft_wrap=True)
+        say(terminal, head, text, style)
 
     line("engine", f"{server.url}   (events and runs: {options.db})")
     for each in [url] if url else options.urls:
@@ -177,7 +212,7 @@ class Log:
 
     def function(self, line: str) -> None:
         """Print a line of the app's own log."""
-        self._terminal.print(Text(f"              │ {line}", style="dim"))
+        self._terminal.print(Text(f"              │ {line}", style="dim"), soft_wrap=True)
 
     def sync(self, url: str, error: str | None) -> None:
         """Print that an app is registered now, or why it is not."""
@@ -211,7 +246,7 @@ class Log:
             if row.status == "Retrying" and retry not in self._retries:
                 self._retries.add(retry)
                 error = row.error or {}
-                said = f"{row.name or 'function'}: {error.get('name')}: {error.get('message')}"
+                said = f"{row.name}: {error.get('name')}: {error.get('message')}"
                 again = f"  try {row.attempt + 1} at {clock(row.detail['until'])}"
                 self._line(Text(f"↻ {run.slug}  {run.run_id}  {said}{again}", "yellow"))
 

@@ -7,13 +7,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
+from inngest_serverless.cli.app_check import COMPLAINED
 from inngest_serverless.cli.problems import Problem, WrongUse
 from inngest_serverless.emulators.local_lambda import LambdaConfig, LocalLambda
 from inngest_serverless.engine.server import DevOptions, DevServer
@@ -27,6 +29,9 @@ NOT_HERE = (
     "INNGEST_SERVE_ORIGIN",
     "INNGEST_SERVE_PATH",
 )
+LOAD_SECONDS = 60.0
+CALL_SECONDS = 60.0
+PROXY_FREE = ("NO_PROXY", "no_proxy")
 Log: TypeAlias = Callable[[str], None]
 OnSync: TypeAlias = Callable[[str, str | None], None]
 
@@ -36,25 +41,53 @@ def environment(app: str, engine_url: str) -> dict[str, str]:
     return {**dict.fromkeys(NOT_HERE, ""), "INNGEST_APP": app, "INNGEST_DEV": engine_url}
 
 
-def check_app(platform: str, app: str, directory: Path) -> None:
+def proxy_free(engine_url: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that keep calls to the engine, and no others, from any proxy."""
+    named = [environ[name] for name in PROXY_FREE if environ.get(name)]
+    if "*" in named:  # everything already, and only if it stands alone
+        return dict.fromkeys(PROXY_FREE, "*")
+    hosts = ["localhost", "127.0.0.1", "::1", urlsplit(engine_url).hostname or ""]
+    return dict.fromkeys(PROXY_FREE, ",".join(dict.fromkeys([*named, *filter(None, hosts)])))
+
+
+def check_app(platform: str, app: str, directory: Path, *, seconds: float = LOAD_SECONDS) -> None:
     """Load the app in another process; raise a Problem with the reason if it cannot run."""
     if platform == "aws" and find_spec("awslambdaric") is None:
         raise Problem(
             "the local Lambda runs AWS's runtime client, awslambdaric, which is not installed",
             "It does not exist for Windows: there, use --platform asgi",
         )
-    done = subprocess.run(
-        [sys.executable, "-m", "inngest_serverless.cli.app_check"],
-        cwd=directory,
-        env={**os.environ, **environment(app, "1")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    complaint = f"--app {app} cannot be loaded from {directory}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "inngest_serverless.cli.app_check"],
+            cwd=directory,
+            env={**os.environ, **environment(app, "1")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise WrongUse(
+            f"{complaint}: its import has not ended within {seconds:g} s",
+            "Importing the module must not wait for anything: move that into a function.",
+        ) from None
     if done.returncode != 0:
-        raise WrongUse(f"--app {app} cannot be loaded from {directory}\n{done.stderr.strip()}")
+        raise WrongUse("\n".join([complaint, *_last_words(done)]))
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What the check printed, and how it ended if it did not end by itself."""
+    said = done.stderr.strip()
+    if done.returncode == COMPLAINED and said:
+        return [said]
+    code = done.returncode
+    how = f"exit code {code}" if code > 0 else f"signal {-code}"
+    return [*filter(None, [said]), f"its import ended the process with {how}"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +97,8 @@ class Wanted:
     platform: str
     app: str
     directory: Path
+    timeout: float = CALL_SECONDS
+    """How many seconds a call to the local Lambda may take."""
 
 
 @asynccontextmanager
@@ -123,6 +158,7 @@ async def _on_lambda(
 ) -> AsyncIterator[str]:
     config = LambdaConfig(
         environment=variables,
+        timeout=wanted.timeout,
         directory=wanted.directory,
         function_name=wanted.app.partition(":")[0].replace(".", "-"),
     )
@@ -137,7 +173,7 @@ async def _on_uvicorn(
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "inngest_serverless.cli.asgi_child", str(port)),
         cwd=wanted.directory,
-        env={**os.environ, **variables},
+        env={**os.environ, **variables, **proxy_free(variables["INNGEST_DEV"], os.environ)},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

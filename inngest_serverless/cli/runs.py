@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from inngest_serverless.cli.api import EngineApi, engine_url
+from inngest_serverless.cli.seconds import seconds
 from inngest_serverless.cli.show import console, print_json, print_run, runs_table
 
 STATUSES = ("Scheduled", "Running", "Completed", "Failed", "Cancelled")
@@ -35,7 +36,13 @@ def runs_command(
 @click.command("run")
 @click.argument("run_id", metavar="ID")
 @click.option("--wait", is_flag=True, help="Wait until it has ended; exit 1 unless Completed.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="With --wait: give up after this.")
+@click.option(
+    "--timeout",
+    type=float,
+    callback=seconds,
+    metavar="SECONDS",
+    help="With --wait: give up after this.",
+)
 @click.option("--url", metavar="URL", help="The engine.  [default: INNGEST_DEV, or port 8288 here]")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON.")
 def run_command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from inngest_serverless.cli.api import EngineApi, engine_url
 from inngest_serverless.cli.problems import WrongUse
 from inngest_serverless.cli.show import print_json
+from inngest_serverless.engine import jsontext
 
 
 @click.command("send")
@@ -56,7 +56,7 @@ def send_command(
     if events_file is not None:
         if data is not None or event_id is not None or ts is not None:
             raise WrongUse("--data, --id and --ts go with one event; a file holds its own")
-        events = events_from(events_file.read_text(encoding="utf-8"), str(events_file))
+        events = events_from(_read(events_file), str(events_file))
     else:
         events = [event(name or "", data, event_id, ts)]
     ids = asyncio.run(_send(engine_url(url), events, key))
@@ -69,9 +69,9 @@ def send_command(
 
 def event(name: str, data: str | None, event_id: str | None, ts: str | None) -> dict[str, Any]:
     """Return one event made of what the options say."""
-    made: dict[str, Any] = {"name": name, "data": _data(data)}
+    made: dict[str, Any] = {"name": _utf8(name, "the event's name"), "data": _data(data)}
     if event_id is not None:
-        made["id"] = event_id
+        made["id"] = _utf8(event_id, "--id")
     if ts is not None:
         made["ts"] = _milliseconds(ts)
     return made
@@ -91,7 +91,7 @@ def _data(given: str | None) -> dict[str, Any]:
     if given is None:
         return {}
     if given == "-":
-        parsed = _json(sys.stdin.read(), "standard input")
+        parsed = _json(_stdin(), "standard input")
     elif given.startswith("@"):
         parsed = _json(_read(Path(given[1:])), given[1:])
     else:
@@ -101,6 +101,14 @@ def _data(given: str | None) -> dict[str, Any]:
     return parsed
 
 
+def _utf8(word: str, source: str) -> str:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise WrongUse(f"{source} is not UTF-8: {word!r}") from None
+    return word
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -108,19 +116,27 @@ def _read(path: Path) -> str:
         raise WrongUse(f"cannot read {path}: {error}") from None
 
 
+def _stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise WrongUse(f"cannot read standard input: {error}") from None
+
+
 def _json(text: str, source: str) -> Any:
     try:
-        return json.loads(text)
+        return jsontext.read(text.encode())  # by the engine's rules, so that it is taken there
     except ValueError as error:
         raise WrongUse(f"{source} is not JSON: {error}") from None
 
 
 def _milliseconds(ts: str) -> int:
-    if ts.isdecimal():
-        return int(ts)
-    try:  # Python 3.10 does not know the Z
+    try:
+        if ts.isdecimal():
+            return int(ts)
+        # Python 3.10 does not know the Z
         return int(datetime.fromisoformat(ts.replace("Z", "+00:00")).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise WrongUse(
             f"--ts {ts}: give milliseconds since 1970, or a time like 2026-01-31T12:00Z"
         ) from None

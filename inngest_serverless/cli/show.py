@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -33,7 +34,12 @@ KINDS = {
 
 def print_json(value: Any) -> None:
     """Print `value` as JSON, plain, for programs."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    print(text)
 
 
 def console(*, quiet: bool = False) -> Console:
@@ -102,9 +108,17 @@ def timeline_table(timeline: Sequence[Mapping[str, Any]], *, since_ms: int) -> T
 def outcome(run: Mapping[str, Any]) -> str:
     """Return what a run came to, on one line: its output, or its error."""
     output = run["output"]
-    if run["status"] != "Completed" and isinstance(output, dict) and "message" in output:
-        return f"{output.get('name', 'Error')}: {output['message']}"
-    return one_line(output)
+    error = None if run["status"] == "Completed" else _error_in(output)
+    return (
+        one_line(output) if error is None else f"{error.get('name', 'Error')}: {error['message']}"
+    )
+
+
+def _error_in(output: Any) -> Mapping[str, Any] | None:
+    """The error that a run failed with: the app's as it is, the engine's own under `error`."""
+    if not isinstance(output, dict):
+        return None
+    return output if "message" in output else _error_in(output.get("error"))
 
 
 def status_text(status: str) -> Text:

@@ -119,6 +119,11 @@ WHERE (:before IS NULL OR place < (SELECT place FROM runs WHERE run_id = :before
   AND (:slug IS NULL OR slug = :slug)
 ORDER BY place DESC LIMIT :limit;
 
+-- name: function_name
+-- What the user called the function of a run.
+SELECT json_extract(functions.body, '$.name') AS name
+FROM runs JOIN functions USING (function_id) WHERE run_id = :run_id;
+
 -- name: runs_of_event
 -- The runs that an event started, in order.
 SELECT runs.* FROM run_events JOIN runs USING (run_id)
@@ -163,7 +168,7 @@ VALUES (:job_id, :kind, :timer, :run_id, :due_ms, :step_id, :name, :created_ms,
 
 -- name: reset_attempts
 -- A step was saved in the middle of a call: what fails next starts its attempts afresh.
-UPDATE jobs SET attempt = 0 WHERE job_id = :job_id;
+UPDATE jobs SET attempt = 0, detail = json_remove(detail, '$.broken') WHERE job_id = :job_id;
 
 -- name: drop_job
 -- Work that needs doing no more.

@@ -332,13 +332,25 @@ def _attempt_failed(decision: Decision, job: Job, reply: Failed) -> None:
     name = job.name if targeted else decision.state.function.name
     decision.record(job, kind, job.step_id, name, error=reply.error)
     if reply.retriable and job.attempt < decision.state.function.retries:
-        _retry(decision, job, reply.error, reply.retry_at_ms)
+        _retry(decision, job, reply.error, reply.retry_at_ms, broken=None)
     else:
         decision.end("Failed", reply.output, reply.error)
 
 
-def _retry(decision: Decision, job: Job, error: dict[str, JSON], retry_at_ms: int | None) -> None:
+def _retry(
+    decision: Decision,
+    job: Job,
+    error: dict[str, JSON],
+    retry_at_ms: int | None,
+    *,
+    broken: ops.StepBroke | None,
+) -> None:
+    """The same call again later; it remembers which step broke, for whoever looks at it."""
     facts = decision.facts
+    detail = {key: value for key, value in job.detail.items() if key != "broken"}
+    if broken is not None:
+        step = {"step_id": broken.step_id, "name": broken.name, "kind": broken.kind}
+        detail["broken"] = step
     due_ms = retry_ms(
         job.attempt,
         facts.now_ms,
@@ -353,6 +365,7 @@ def _retry(decision: Decision, job: Job, error: dict[str, JSON], retry_at_ms: in
         generation=job.generation + 1,
         claimed_ms=None,
         error=error,
+        detail=detail,
     )
     decision.made.append(JobRetried(again))
 
@@ -407,7 +420,7 @@ def _apply(decision: Decision, job: Job, reply: Ops, found: Sequence[ops.Op]) ->
     for op in retrying[:1]:
         if not decision.ended and isinstance(op, ops.StepBroke):
             decision.record(job, op.kind, op.step_id, op.name, error=op.error)
-            _retry(decision, job, op.error, reply.retry_at_ms)
+            _retry(decision, job, op.error, reply.retry_at_ms, broken=op)
             if job.step_id == FUNCTION:
                 decision.discover_after = None  # the retry is one
 

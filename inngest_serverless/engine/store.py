@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from inngest_serverless.engine.changes import (
+    FUNCTION,
     Change,
     EventEmitted,
     Job,
@@ -470,11 +471,17 @@ class Store:
 
     def _open_rows(self, run_id: str) -> list[TimelineRow]:
         jobs = [_job(row) for row in self._ask("jobs_of_run", run_id=run_id)]
-        rows = [_open_job_row(job) for job in jobs if _is_shown(job)]
+        shown = [job for job in jobs if _is_shown(job)]
+        called = self._function_name(run_id) if shown else ""
+        rows = [_open_job_row(job, called) for job in shown]
         if any(job.kind == "timeout" for job in jobs):
             pauses = map(_pause, self._ask("pauses_of_run", run_id=run_id))
             rows += [self._waiting_row(pause) for pause in pauses]
         return sorted(rows, key=lambda row: row.started_ms)
+
+    def _function_name(self, run_id: str) -> str:
+        row = self._one("function_name", run_id=run_id)
+        return "" if row is None else row["name"]
 
     def _waiting_row(self, pause: Pause) -> TimelineRow:
         detail = pause.detail
@@ -590,22 +597,32 @@ def _is_shown(job: Job) -> bool:
     return job.kind == "sleep" or (job.kind == "call" and bool(job.claimed_ms or job.attempt))
 
 
-def _open_job_row(job: Job) -> TimelineRow:
+def _open_job_row(job: Job, function: str) -> TimelineRow:
     if job.kind == "sleep":
         return TimelineRow(
             job.step_id, job.name, "Sleep", "Waiting", 0, job.created_ms, detail=job.detail
         )
-    targeted = job.step_id != "step"
+    step_id, name, kind = _called(job, function)
     return TimelineRow(
-        step_id=job.step_id,
-        name=job.name if targeted else "",
-        kind="StepRun" if targeted else "Function",
+        step_id=step_id,
+        name=name,
+        kind=kind,
         status="Running" if job.claimed_ms else "Retrying",
         attempt=job.attempt,
         started_ms=job.claimed_ms or job.due_ms,
         error=None if job.claimed_ms else job.error,
         detail={} if job.claimed_ms else {"until": job.due_ms},
     )
+
+
+def _called(job: Job, function: str) -> tuple[str, str, str]:
+    """Id, name and kind of what a call is about: of a retry, the step that broke."""
+    if job.step_id != FUNCTION:
+        return job.step_id, job.name, "StepRun"
+    broken = job.detail.get("broken")
+    if isinstance(broken, dict):
+        return broken["step_id"], broken["name"], broken["kind"]
+    return FUNCTION, function, "Function"
 
 
 def _timeline_row(row: Row) -> TimelineRow:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import httpx
+import pytest
 
+from inngest_serverless.cli.show import outcome
+
+from .answering import Answer, answering
 from .conftest import Invoke
 
 
@@ -79,3 +86,65 @@ def test_without_an_engine_a_command_says_how_to_start_one(invoke: Invoke, close
 def test_what_is_not_an_engine_is_called_that(invoke: Invoke, app_url: str) -> None:
     done = invoke("runs", "--url", app_url)
     assert done.exit_code == 1
+
+
+def test_an_app_is_not_taken_for_an_engine(invoke: Invoke, app_url: str) -> None:
+    origin = str(httpx.URL(app_url).copy_with(path="/"))
+    for words in (("runs",), ("run", "x"), ("send", "test/x")):
+        done = invoke(*words, "--url", origin)
+        assert done.exit_code == 1, done.exception
+        assert "is it an Inngest engine?" in done.output
+
+
+def test_json_that_is_no_answer_of_an_engine_is_called_that(invoke: Invoke) -> None:
+    with answering(lambda request: Answer(200, {}, b'{"message": "hello"}')) as url:
+        done = invoke("runs", "--url", url)
+    assert done.exit_code == 1, done.exception
+    assert "is it an Inngest engine?" in done.output
+
+
+def test_an_engine_is_found_without_any_proxy(
+    invoke: Invoke, engine: str, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", closed)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    done = invoke("runs")
+    assert done.exit_code == 0, done.output
+
+
+def test_a_url_without_a_host_is_a_wrong_command_line(invoke: Invoke) -> None:
+    assert invoke("runs", "--url", "http://").exit_code == 2
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_terminal_without_unicode_shows_a_run_all_the_same(
+    invoke: Invoke, engine: str, words: tuple[str, ...]
+) -> None:
+    run_id = run_of(invoke, engine, "test/greet", {"name": "\u00fc"})
+    invoke("run", run_id, "--wait", "--timeout", "30")
+    done = subprocess.run(
+        [sys.executable, "-m", "inngest_serverless.cli", "run", run_id, *words],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    if words:
+        assert json.loads(done.stdout)["run"]["output"] == "\u00dc"
+    else:
+        assert "\\xdc" in done.stdout
+
+
+def test_an_error_in_the_engines_own_words_reads_like_any_other() -> None:
+    error = {"error": "Error: too big", "name": "Overflow", "message": "too big"}
+    assert outcome({"status": "Failed", "output": {"error": error}}) == "Overflow: too big"
+    assert outcome({"status": "Failed", "output": error}) == "Overflow: too big"
+    assert outcome({"status": "Failed", "output": {"error": "odd"}}) == '{"error": "odd"}'
+    assert outcome({"status": "Completed", "output": {"message": "x"}}) == '{"message": "x"}'
+
+
+def test_words_that_are_not_utf_8_name_nothing(invoke: Invoke, engine: str) -> None:
+    for words in (("run", "\udcff"), ("runs", "--function", "\udcff")):
+        done = invoke(*words)
+        assert done.exit_code == 1, done.exception
+        assert "Error: " in done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from inngest_serverless.cli.send import event
@@ -61,6 +62,7 @@ def test_what_the_engine_refuses_is_said(invoke: Invoke, engine: str) -> None:
         (("test/x", "--data", "[1]"), "a JSON object"),
         (("test/x", "--data", "@/no/such/file"), "cannot read /no/such/file"),
         (("test/x", "--ts", "soon"), "--ts soon"),
+        (("test/x", "--ts", "9" * 5000), "--ts 99"),
         (("test/x", "--url", "localhost:8288"), "has to start with http://"),
         (("--file", "/no/such/file"), "does not exist"),
     ],
@@ -85,3 +87,38 @@ def test_an_event_without_a_name_is_pointed_out_by_its_place(
 def test_a_time_is_given_as_a_number_or_as_people_write_it() -> None:
     assert event("test/x", None, None, "1769860800000")["ts"] == 1769860800000
     assert event("test/x", None, None, "2026-01-31T12:00Z")["ts"] == 1769860800000
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("test/x", "--data", '{"a": NaN}'), "--data is not JSON: NaN"),
+        (("test/x", "--data", '{"a": 1e999}'), "--data is not JSON: the number 1e999"),
+        (("test/\udcff",), "the event's name is not UTF-8"),
+        (("test/x", "--id", "\udcff"), "--id is not UTF-8"),
+        (("test/x", "--data", '{"a": "\udcff"}'), "--data is not JSON"),
+        (("test/x", "--url", "http://"), "it names no host"),
+        (("test/x", "--url", "http://127.0.0.1:99999"), "ports go from 1 to 65535"),
+        (("test/x", "--url", "http://[::1"), "is not a URL"),
+    ],
+)
+def test_what_no_engine_takes_is_not_sent(
+    invoke: Invoke, words: tuple[str, ...], complaint: str
+) -> None:
+    done = invoke("send", *words)
+    assert done.exit_code == 2, done.exception
+    assert complaint in done.output
+
+
+def test_half_a_character_is_sent_as_the_sign_for_one(invoke: Invoke, engine: str) -> None:
+    done = invoke("send", "test/seen", "--data", '{"a": "\\ud800"}', "--json")
+    (event_id,) = ids_in(done.output)
+    kept = httpx.get(f"{engine}/v1/events/{event_id}", trust_env=False).json()["data"]
+    assert kept["data"] == {"a": "\ufffd"}
+
+
+def test_a_file_that_is_not_utf_8_is_named(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "events.json").write_bytes(b'{"name": "\xff"}')
+    done = invoke("send", "--file", str(tmp_path / "events.json"))
+    assert done.exit_code == 2
+    assert f"cannot read {tmp_path / 'events.json'}" in done.output

@@ -244,6 +244,63 @@ def test_a_step_that_fails_is_tried_again_with_its_own_attempts() -> None:
     play(Scripted().add("f", body, retries=2), script)
 
 
+def test_a_retry_bears_the_name_of_the_step_that_broke() -> None:
+    def body(_: dict[str, Any]) -> Flow:
+        yield run("charge", broken)
+
+    def broken() -> None:
+        raise Boom
+
+    async def script(stage: Stage) -> None:
+        await stage.send("test/f")
+        run_id = stage.run("f").run_id
+        (_, again) = stage.engine.timeline(run_id)
+        assert (again.name, again.kind, again.step_id) == ("charge", "StepRun", hashed("charge"))
+        assert (again.status, again.attempt) == ("Retrying", 1)
+        stage.engine.cancel(run_id)
+        assert [row.name for row in stage.engine.timeline(run_id)] == ["charge", "charge"]
+
+    play(Scripted().add("f", body, retries=2), script)
+
+
+def test_a_retry_of_the_function_itself_bears_its_name() -> None:
+    def body(_: dict[str, Any]) -> Flow:
+        raise Boom
+        yield
+
+    async def script(stage: Stage) -> None:
+        await stage.send("test/f")
+        (_, again) = stage.engine.timeline(stage.run("f").run_id)
+        assert (again.name, again.kind, again.status) == ("f", "Function", "Retrying")
+        run_id = stage.run("f").run_id
+        stage.engine.cancel(run_id)
+        assert [row.name for row in stage.engine.timeline(run_id)] == ["f", "f"]
+
+    play(Scripted().add("f", body, retries=2), script)
+
+
+def test_a_step_that_broke_is_forgotten_when_the_function_itself_breaks() -> None:
+    tries = itertools.count()
+
+    def body(_: dict[str, Any]) -> Flow:
+        if next(tries) == 1:
+            raise Boom
+        yield run("charge", broken)
+
+    def broken() -> None:
+        raise Boom
+
+    async def script(stage: Stage) -> None:
+        await stage.send("test/f")
+        due = stage.engine.next_due_ms()
+        assert due is not None
+        await stage.advance(due - stage.clock.now_ms())
+        rows = stage.engine.timeline(stage.run("f").run_id)
+        assert [row.name for row in rows] == ["charge", "f", "f"]
+
+    play(Scripted().add("f", body, retries=3), script)
+
+
 def test_the_last_error_of_a_step_can_be_caught() -> None:
     def broken() -> None:
         raise Boom("no luck")

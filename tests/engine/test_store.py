@@ -167,6 +167,24 @@ def test_the_end_of_a_run_takes_its_work_and_waits_along(store: Store) -> None:
     store.close()
 
 
+def test_a_call_under_way_bears_the_name_of_its_function(store: Store) -> None:
+    with store.transaction():
+        store.apply(JobQueued(Job("j", "call", "01B", 9, claimed_ms=9)))
+        store.apply(RunEnded("01B", "Failed", {}, 50))
+    (row,) = store.timeline("01B")
+    assert (row.name, row.kind, row.status) == ("f", "Function", "Cancelled")
+    store.close()
+
+
+def test_a_step_that_broke_is_forgotten_when_the_call_saves_one(store: Store) -> None:
+    broken = {"broken": {"step_id": "s", "name": "charge", "kind": "StepRun"}}
+    store.apply(JobQueued(Job("j", "call", "01B", 9, attempt=1, claimed_ms=9, detail=broken)))
+    assert [row.name for row in store.timeline("01B")] == ["charge"]
+    store.reset_attempts("j")
+    assert [row.name for row in store.timeline("01B")] == ["f"]
+    store.close()
+
+
 def test_a_key_is_claimed_once_until_it_runs_out(store: Store) -> None:
     claims = [store.claim_key("id", "k", now, now + 10) for now in (0, 5, 9, 10, 19)]
     assert claims == [True, False, False, True, False]

@@ -1,5 +1,6 @@
 """A small app for the tests of the command line."""
 
+import threading
 from typing import Any
 
 from inngest_serverless import Context, Inngest, NonRetriableError, TriggerEvent
@@ -26,3 +27,8 @@ async def stumble(ctx: Context) -> str:
         return "done"
 
     return await ctx.step.run("stumble", step)
+
+
+@client.create_function(fn_id="dawdle", trigger=TriggerEvent(event="test/dawdle"), retries=0)
+async def dawdle(ctx: Context) -> None:
+    threading.Event().wait()
