@@ -43,7 +43,7 @@ async def latency(api: EngineApi) -> float:
 
 
 async def main() -> None:
-    """Print a table for docs/benchmarks.md."""
+    """Print a table."""
     with tempfile.TemporaryDirectory() as folder:
         options = DevOptions(port=0, db=Path(folder, "bench.db"), discovery=False, poll_seconds=0)
         wanted = Wanted("asgi", "loopback:client", HERE)

@@ -94,7 +94,7 @@ def measure(side: str, memoized: int) -> None:
 
 
 def main() -> None:
-    """Print a table for docs/benchmarks.md."""
+    """Print a table."""
     sides = {"bare": "", "ours": "import ours", "inngest": "import inngest", "peer": "import peer"}
     starts: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS):

@@ -42,7 +42,7 @@ def test_a_length_of_time_is_written_in_units_that_every_option_accepts(
 )
 def test_what_is_no_length_of_time_is_refused_with_the_option_and_the_value(value: object) -> None:
     with pytest.raises(FunctionConfigInvalidError) as caught:
-        duration.to_wire(value, option="Batch.timeout")  # type: ignore[arg-type]
+        duration.to_wire(value, option="Batch.timeout")  # type: ignore[arg-type] # the mistake under test
 
     assert "Batch.timeout" in caught.value.message
     assert repr(value) in caught.value.message
