@@ -5,12 +5,10 @@ Every error a client can cause is a JSON body with its status; nothing here show
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import metadata
-from typing import NoReturn, get_args
+from typing import get_args
 from uuid import uuid4
 
 from starlette.applications import Starlette
@@ -18,12 +16,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from inngest_serverless.engine import durations, jsontext, views
+from inngest_serverless.engine import jsontext, views
 from inngest_serverless.engine.checkpoint import read_checkpoint
 from inngest_serverless.engine.clock import Clock, SystemClock
 from inngest_serverless.engine.engine import Engine
@@ -35,19 +33,27 @@ from inngest_serverless.engine.ingest import (
     read_events,
 )
 from inngest_serverless.engine.model import JSON, Event, FunctionConfig, RunRow, RunStatus
+from inngest_serverless.engine.realtime_routes import Realtime
 from inngest_serverless.engine.register import (
     RegistrationInvalid,
     normal_url,
     read_registration,
 )
 from inngest_serverless.engine.sync import forget_failures
-
-MAX_BODY = 256 * 1024 * 1024
-"""Bytes of a request. The events of one may have 3 MiB each; this only bounds the memory."""
+from inngest_serverless.engine.web import (
+    body_of,
+    canonical_answer,
+    http_error,
+    json_answer,
+    limit_of,
+    moment_of,
+    own_error,
+    refuse,
+    ulid,
+)
 
 _STATUSES: tuple[str, ...] = get_args(RunStatus)
 _ENDED = frozenset({"Completed", "Failed", "Cancelled"})
-_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 def create_api(
@@ -57,18 +63,24 @@ def create_api(
     server_kind: str = "dev",
     start_options: Mapping[str, JSON] | None = None,
     on_register: Callable[[str], None] | None = None,
+    realtime: Realtime | None = None,
 ) -> Starlette:
-    """Make the ASGI app. `on_register` hears the URL of each app that registers."""
-    api = _Api(engine, clock or SystemClock(), server_kind, dict(start_options or {}), on_register)
+    """Make the ASGI app. `on_register` hears the URL of each app that registers.
+
+    `realtime` is given by whoever ends its streams; a server cannot stop while one is open.
+    """
+    clock = clock or SystemClock()
+    api = _Api(engine, clock, server_kind, dict(start_options or {}), on_register)
+    realtime = realtime or Realtime(clock)
     return Starlette(
-        routes=api.routes(),
+        routes=[*api.routes(), *realtime.routes()],
         middleware=[
             Middleware(_ServerKind, kind=server_kind),
             Middleware(
                 CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"]
             ),
         ],
-        exception_handlers={HTTPException: _http_error, Exception: _own_error},
+        exception_handlers={HTTPException: http_error, Exception: own_error},
     )
 
 
@@ -105,6 +117,7 @@ class _Api:
             Route("/v1/events/{event_id}/runs", self.event_runs, methods=["GET"]),
             Route("/v1/runs/{run_id}", self.run, methods=["GET"]),
             Route("/v1/runs/{run_id}", self.cancel_v1, methods=["DELETE"]),
+            Route("/v1/runs/{run_id}/trace", self.trace, methods=["GET"]),
             Route("/v1/apps/{app:path}/functions", self.functions, methods=["GET"]),
             Route("/v1/signals", self.signal, methods=["POST"]),
             Route("/v1/checkpoint/{run_id}/async", self.checkpoint, methods=["POST"]),
@@ -122,11 +135,11 @@ class _Api:
         return HTMLResponse(page)
 
     async def health(self, request: Request) -> Response:
-        return _json({"status": 200, "message": "OK"})
+        return json_answer({"status": 200, "message": "OK"})
 
     async def dev(self, request: Request) -> Response:
         """What SDKs probe to find a dev server, and tools poll until functions appear (1.11)."""
-        return _json(
+        return json_answer(
             {
                 "version": _version(),
                 "authed": False,
@@ -143,7 +156,7 @@ class _Api:
     # ── events in ────────────────────────────────────────────────────────────────────────────────
 
     async def ingest(self, request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         content_type = request.headers.get("content-type", "")
         found = read_events(body, content_type, dict(request.query_params))
         seeds = internal_ids(request.headers.get("x-inngest-event-id-seed"), len(found.events))
@@ -153,21 +166,21 @@ class _Api:
             self._engine.ingest(events)
         ids: list[str] = [event.internal_id for event in events]
         if found.error is not None:
-            return _json({"ids": ids or [""], "status": 400, "error": found.error}, 400)
-        return _json({"ids": ids, "status": 200})
+            return json_answer({"ids": ids or [""], "status": 400, "error": found.error}, 400)
+        return json_answer({"ids": ids, "status": 200})
 
     async def invoke(self, request: Request) -> Response:
         """Start one function directly; the body is an event, or empty."""
         function = self._function(request.path_params["slug"])
-        body = await _body(request)
+        body = await body_of(request)
         try:
             item = jsontext.read(body) if body.strip() else {}
             event = read_event(item, whole=len(body), reserved=False)
         except (ValueError, EventInvalid) as error:
-            _refuse(400, f"cannot invoke {function.slug!r}: {error}")
+            refuse(400, f"cannot invoke {function.slug!r}: {error}")
         made = self._new_event(event, None)
         self._engine.invoke(function.slug, made)
-        return _json({"id": made.internal_id, "status": 200})
+        return json_answer({"id": made.internal_id, "status": 200})
 
     def _new_event(self, event: IncomingEvent, internal_id: str | None) -> Event:
         return self._engine.new_event(
@@ -184,7 +197,7 @@ class _Api:
     # ── apps in and out ──────────────────────────────────────────────────────────────────────────
 
     async def register(self, request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         kinds = ("dev",) if self._kind == "dev" else (self._kind, "dev")
         try:
             found = read_registration(
@@ -193,14 +206,14 @@ class _Api:
         except RegistrationInvalid as error:
             self._note_refusal(body, str(error))
             if error.is_kind_mismatch:
-                return _json({"error": str(error)}, 400)
-            _refuse(400, str(error))
+                return json_answer({"error": str(error)}, 400)
+            refuse(400, str(error))
         forget_failures(self._engine, found.app.url)
         modified = self._engine.register(found.app, found.functions)
         if self._on_register is not None:
             self._on_register(found.app.url)
         answer = {"ok": True, "modified": modified, "app_id": found.app.app_id}
-        return _json({**answer, "sync_id": str(uuid4())})
+        return json_answer({**answer, "sync_id": str(uuid4())})
 
     def _note_refusal(self, body: bytes, error: str) -> None:
         """Keep the refusal with the app, so far as the body says which one it is."""
@@ -214,29 +227,30 @@ class _Api:
         try:
             url = normal_url(url)
         except ValueError:
-            _refuse(400, f"url is {url!r}; it must be the URL of an app")
+            refuse(400, f"url is {url!r}; it must be the URL of an app")
         if url not in {app.url for app in self._engine.apps()}:
-            _refuse(404, f"no app has the URL {url!r}")
+            refuse(404, f"no app has the URL {url!r}")
         self._engine.remove_app(url)
-        return _json({"ok": True})
+        return json_answer({"ok": True})
 
     async def functions(self, request: Request) -> Response:
         wanted = request.path_params["app"]
         for app in self._engine.apps():
             if wanted in (app.name, app.app_id):
                 mine = (f for f in self._engine.functions() if f.app_id == app.app_id)
-                return _json([views.function_row(function) for function in mine])
+                return json_answer([views.function_row(function) for function in mine])
         names = ", ".join(app.name for app in self._engine.apps()) or "none"
-        _refuse(404, f"no app {wanted!r}; registered: {names}")
+        refuse(404, f"no app {wanted!r}; registered: {names}")
 
     # ── state, for an app during a call (1.6) ────────────────────────────────────────────────────
 
     async def batch(self, request: Request) -> Response:
         run = self._open_run(request)
-        return _canonical([views.batch_row(each) for each in self._engine.run_events(run.run_id)])
+        events = self._engine.run_events(run.run_id)
+        return canonical_answer([views.batch_row(each) for each in events])
 
     async def actions(self, request: Request) -> Response:
-        return _canonical(self._engine.run_steps(self._open_run(request).run_id))
+        return canonical_answer(self._engine.run_steps(self._open_run(request).run_id))
 
     async def cancel_v0(self, request: Request) -> Response:
         self._engine.cancel(self._run(request).run_id)
@@ -248,10 +262,10 @@ class _Api:
         query = request.query_params
         found = self._engine.events(
             name=query.get("name") or None,
-            limit=_limit(request, default=20),
-            before=_ulid(query["cursor"], "cursor") if query.get("cursor") else None,
-            received_after_ms=_moment(request, "received_after"),
-            received_before_ms=_moment(request, "received_before"),
+            limit=limit_of(request, default=20),
+            before=ulid(query["cursor"], "cursor") if query.get("cursor") else None,
+            received_after_ms=moment_of(request, "received_after"),
+            received_before_ms=moment_of(request, "received_before"),
         )
         return self._enveloped([views.event_row(event) for event in found])
 
@@ -266,37 +280,55 @@ class _Api:
     async def run(self, request: Request) -> Response:
         return self._enveloped(views.run_row(self._run(request)))
 
+    async def trace(self, request: Request) -> Response:
+        """What the run was told, to be told again: without an envelope, values as apps get them.
+
+        {"run_id", "function_id": the slug, "status", "event", "events", "output", "steps", "open"}.
+        A step is {"id": hash, "name", "op", "memo"}, in the order in which they finished; those
+        under `open`, found but not finished, have no memo. `output` is null until the run ended.
+        """
+        trace = self._engine.trace(self._run(request).run_id)
+        assert trace is not None
+        return canonical_answer(views.trace(trace))
+
     async def cancel_v1(self, request: Request) -> Response:
         self._engine.cancel(self._run(request).run_id)  # ended already is fine too
         return Response(status_code=200)
 
     async def signal(self, request: Request) -> Response:
         try:
-            fields = jsontext.read(await _body(request))
+            fields = jsontext.read(await body_of(request))
         except ValueError as error:
-            _refuse(400, f"the body is not JSON: {error}")
+            refuse(400, f"the body is not JSON: {error}")
         name = fields.get("signal") if isinstance(fields, dict) else None
         if not isinstance(name, str) or not name:
-            _refuse(400, 'the body must be {"signal": <its name>, "data": ...}')
+            refuse(400, 'the body must be {"signal": <its name>, "data": ...}')
         run_id = self._engine.signal(name, fields.get("data"))
         if run_id is None:
-            _refuse(404, f"no run waits for the signal {name!r}")
+            refuse(404, f"no run waits for the signal {name!r}")
         return self._enveloped({"run_id": run_id})
 
     # ── steps in the middle of a call (1.8) ──────────────────────────────────────────────────────
 
     async def checkpoint(self, request: Request) -> Response:
-        """Save steps that a call in flight has run. 409 tells a call that is over to stop."""
-        run_id = _ulid(request.path_params["run_id"], "run id")
+        """Save steps that a call in flight has run.
+
+        409 tells a call that is over to stop, or one whose job was given out anew since: the
+        engine believed it dead. (The real server forgives the first 10 s, as its queue is not one
+        with its state; ours is.)
+        """
+        run_id = ulid(request.path_params["run_id"], "run id")
         try:
-            job_id, steps = read_checkpoint(await _body(request))
+            found = read_checkpoint(await body_of(request))
             if self._engine.run(run_id) is None:
-                _refuse(400, f"no run {run_id}")
-            saved = self._engine.checkpoint(run_id, job_id, steps)
+                refuse(400, f"no run {run_id}")
+            saved = self._engine.checkpoint(
+                run_id, found.job_id, found.ops, generation=found.generation
+            )
         except ValueError as error:
-            _refuse(400, f"a checkpoint of run {run_id}: {error}")
+            refuse(400, f"a checkpoint of run {run_id}: {error}")
         if not saved:
-            _refuse(409, f"the call of run {run_id} that this checkpoint belongs to is over")
+            refuse(409, f"the call of run {run_id} that this checkpoint belongs to is over")
         return Response(status_code=200)
 
     # ── for our own command line ─────────────────────────────────────────────────────────────────
@@ -310,15 +342,15 @@ class _Api:
         query = request.query_params
         status = query.get("status") or None
         if status is not None and status not in _STATUSES:
-            _refuse(400, f"status is {status!r}; it is one of {', '.join(_STATUSES)}")
+            refuse(400, f"status is {status!r}; it is one of {', '.join(_STATUSES)}")
         slug = query.get("function") or None
         runs = self._engine.runs(
-            limit=_limit(request, default=50),
-            before=_ulid(query["cursor"], "cursor") if query.get("cursor") else None,
+            limit=limit_of(request, default=50),
+            before=ulid(query["cursor"], "cursor") if query.get("cursor") else None,
             status=next((each for each in get_args(RunStatus) if each == status), None),
             slug=None if slug is None else self._function(slug).slug,
         )
-        return _json({"runs": [views.api_run(run) for run in runs]})
+        return json_answer({"runs": [views.api_run(run) for run in runs]})
 
     async def api_run(self, request: Request) -> Response:
         """`GET /api/runs/{id}` → {"run", "function", "events", "timeline"}.
@@ -331,115 +363,38 @@ class _Api:
         run, engine = self._run(request), self._engine
         function = engine.function(run.function_id)
         events, timeline = engine.run_events(run.run_id), engine.timeline(run.run_id)
-        return _json(views.api_run_detail(run, function, events, timeline))
+        return json_answer(views.api_run_detail(run, function, events, timeline))
 
     # ── finding what a path names ────────────────────────────────────────────────────────────────
 
     def _run(self, request: Request) -> RunRow:
-        run_id = _ulid(request.path_params["run_id"], "run id")
+        run_id = ulid(request.path_params["run_id"], "run id")
         run = self._engine.run(run_id)
-        return run if run is not None else _refuse(404, f"no run {run_id}")
+        return run if run is not None else refuse(404, f"no run {run_id}")
 
     def _open_run(self, request: Request) -> RunRow:
-        run_id = _ulid(request.path_params["run_id"], "run id")
+        run_id = ulid(request.path_params["run_id"], "run id")
         run = self._engine.run(run_id)
         if run is None or run.status in _ENDED:
             state = "is unknown" if run is None else f"has ended ({run.status})"
-            _refuse(410, f"run {run_id} {state}")
+            refuse(410, f"run {run_id} {state}")
         return run
 
     def _event(self, request: Request) -> Event:
-        event_id = _ulid(request.path_params["event_id"], "event id")
+        event_id = ulid(request.path_params["event_id"], "event id")
         event = self._engine.event(event_id)
-        return event if event is not None else _refuse(404, f"no event {event_id}")
+        return event if event is not None else refuse(404, f"no event {event_id}")
 
     def _function(self, slug: str) -> FunctionConfig:
         function = self._engine.function(slug)
         if function is None:
             slugs = ", ".join(each.slug for each in self._engine.functions()) or "none"
-            _refuse(404, f"no function {slug!r}; registered: {slugs}")
+            refuse(404, f"no function {slug!r}; registered: {slugs}")
         return function
 
     def _enveloped(self, data: JSON) -> Response:
-        return _json({"data": data, "metadata": {"fetched_at": views.iso(self._clock.now_ms())}})
-
-
-# ── reading requests ─────────────────────────────────────────────────────────────────────────────
-
-
-async def _body(request: Request) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > MAX_BODY:
-                _refuse(413, f"the body is larger than {MAX_BODY} bytes; send less at a time")
-            chunks.append(chunk)
-    except ClientDisconnect:
-        _refuse(400, "the connection closed before the body was complete")
-    return b"".join(chunks)
-
-
-def _ulid(text: str, noun: str) -> str:
-    if not _ULID.fullmatch(text.upper()):
-        _refuse(400, f"{text!r} is not a valid {noun}; it has 26 characters, such as 01J9ZK…")
-    return text.upper()
-
-
-def _limit(request: Request, *, default: int, most: int = 1000) -> int:
-    text = request.query_params.get("limit") or str(default)
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        _refuse(400, f"limit is {text!r}; it must be a number from 1 to {most}")
-    return min(int(text), most)
-
-
-def _moment(request: Request, name: str) -> int | None:
-    text = request.query_params.get(name)
-    if not text:
-        return None
-    try:
-        # A "+" that was not escaped arrives as a space.
-        return durations.date_ms(re.sub(r" (\d\d:\d\d)$", r"+\1", text))
-    except (ValueError, OverflowError) as error:
-        _refuse(400, f"{name}: {error}")
-
-
-# ── answers ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def _json(value: JSON, status: int = 200) -> Response:
-    # Escaped, so that no text an app stored can be impossible to send.
-    body = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return Response(body, status, media_type="application/json")
-
-
-def _canonical(value: JSON) -> Response:
-    """As apps get it in a call: numbers through doubles, whichever way the state comes."""
-    return Response(jsontext.canonical(value), media_type="application/json")
-
-
-def _error(status: int, text: str) -> Response:
-    return _json({"error": text, "data": None, "status": status}, status)
-
-
-def _refuse(status: int, text: str) -> NoReturn:
-    raise HTTPException(status, text)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    text = error.detail
-    if error.status_code in (404, 405) and text in ("Not Found", "Method Not Allowed"):
-        text = f"{text}: {request.method} {request.url.path}"
-    response = _error(error.status_code, text)
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _own_error(request: Request, error: Exception) -> Response:
-    """Ours, not the client's: the log has the traceback, the answer has not."""
-    return _error(500, "internal error; the engine's log says more")
+        fetched_at = views.iso(self._clock.now_ms())
+        return json_answer({"data": data, "metadata": {"fetched_at": fetched_at}})
 
 
 def _version() -> str:

@@ -13,7 +13,7 @@ from inngest_serverless.engine.model import (
     JSON,
     Event,
     FunctionConfig,
-    Reply,
+    Outcome,
     RunStatus,
     TimelineRow,
 )
@@ -24,13 +24,21 @@ UNKNOWN_VERSION = -1
 FUNCTION = "step"
 """The step id of a call that runs the function itself (a discovery), not one planned step."""
 
-JobKind: TypeAlias = Literal["call", "sleep", "timeout", "cron", "batch", "debounce", "deadline"]
+JobKind: TypeAlias = Literal[
+    "call", "gateway", "sleep", "timeout", "cron", "batch", "debounce", "deadline"
+]
+TAKEN: frozenset[JobKind] = frozenset({"call", "gateway"})
+"""Jobs that somebody works on, outside any transaction. The others are timers."""
 PauseKind: TypeAlias = Literal["event", "invoke", "signal", "cancel"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Work due at a time: a call to the app, or a timer. The attempt counter is the job's own."""
+    """Work due at a time: a call to the app, a request made for it, or a timer.
+
+    The attempt counter is the job's own. `detail` of a gateway job holds the request with its
+    keys, which go with the job; `about` in it is what may be shown.
+    """
 
     job_id: str
     kind: JobKind
@@ -46,7 +54,7 @@ class Job:
     claimed_ms: int | None = None
     error: dict[str, JSON] | None = None
     """Why the attempt before this one failed."""
-    detail: dict[str, JSON] = field(default_factory=dict)
+    detail: dict[str, JSON] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,10 +120,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Replied:
-    """The app answered a call."""
+    """The app answered a call, or somebody else a request that was made for it."""
 
     job: Job
-    reply: Reply
+    reply: Outcome
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from types import TracebackType
 
 from inngest_serverless.engine.clock import Clock, SystemClock
 from inngest_serverless.engine.flow import unapplied
+from inngest_serverless.engine.gateway import HttpGateway
 from inngest_serverless.engine.machine import Machine
 from inngest_serverless.engine.model import (
     JSON,
@@ -29,12 +30,13 @@ from inngest_serverless.engine.model import (
     RunRow,
     RunStatus,
     TimelineRow,
+    Trace,
 )
 from inngest_serverless.engine.notices import INVOKED
 from inngest_serverless.engine.store import Store
-from inngest_serverless.engine.worker import Caller, Worker
+from inngest_serverless.engine.worker import Caller, Gateway, Worker
 
-__all__ = ["Caller", "Engine", "EngineOptions"]
+__all__ = ["Caller", "Engine", "EngineOptions", "Gateway"]
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,22 @@ class EngineOptions:
 
 
 class Engine:
-    """A durable orchestrator in one process. It works while it is entered."""
+    """A durable orchestrator in one process. It works while it is entered.
+
+    `gateway` makes the requests that apps leave to the engine; over the network unless given.
+    """
 
     def __init__(
         self,
         caller: Caller,
         options: EngineOptions | None = None,
         clock: Clock | None = None,
+        gateway: Gateway | None = None,
     ) -> None:
         self._caller = caller
         self._options = options or EngineOptions()
         self._clock = clock or SystemClock()
+        self._gateway = gateway or HttpGateway(self._clock)
 
     async def __aenter__(self) -> Engine:
         """Open the store, take back what a killed engine was doing, and start to work."""
@@ -73,7 +80,9 @@ class Engine:
     def _start(self) -> None:
         self._store.own()
         self._machine = Machine(self._store, self._clock, self._options.retry_interval_ms)
-        self._worker = Worker(self._machine, self._caller, self._clock, self._options.concurrency)
+        self._worker = Worker(
+            self._machine, self._caller, self._gateway, self._clock, self._options.concurrency
+        )
         with self._store.transaction():
             self._store.release_all()
             self._store.drop_claims(self._clock.now_ms())
@@ -138,13 +147,16 @@ class Engine:
         self.ingest([replace(event, name=INVOKED, data={**event.data, "_inngest": caller})])
         return True
 
-    def checkpoint(self, run_id: str, job_id: str, ops: Sequence[dict[str, JSON]]) -> bool:
+    def checkpoint(
+        self, run_id: str, job_id: str, ops: Sequence[dict[str, JSON]], *, generation: int = 0
+    ) -> bool:
         """Save steps that a call in flight reports; False if there is no such call.
 
+        With a `generation` other than 0 the call has to be the last that was made of its job.
         Raises ValueError, and saves nothing, if one of the ops is not a step that ran.
         """
         with self._store.transaction():
-            return self._machine.checkpoint(run_id, job_id, ops)
+            return self._machine.checkpoint(run_id, job_id, ops, generation)
 
     def signal(self, name: str, data: JSON) -> str | None:
         """Hand data to the run that waits for a signal; its id, or None if nobody waits."""
@@ -255,6 +267,14 @@ class Engine:
     def timeline(self, run_id: str) -> list[TimelineRow]:
         """Every attempt, wait and sleep of a run: what is over, then what is under way."""
         return self._store.timeline(run_id)
+
+    def trace(self, run_id: str) -> Trace | None:
+        """A run as it can be run again; None if there is none."""
+        run = self.run(run_id)
+        if run is None:
+            return None
+        steps, open = self._store.traced_steps(run_id)
+        return Trace(run, tuple(self.run_events(run_id)), steps, open)
 
     def event(self, internal_id: str) -> Event | None:
         """One event."""

@@ -34,7 +34,14 @@ from inngest_serverless.engine.clock import Clock
 from inngest_serverless.engine.durations import DAY_MS
 from inngest_serverless.engine.expressions import evaluate, matches
 from inngest_serverless.engine.ids import Ulids, job_id
-from inngest_serverless.engine.model import JSON, CronTrigger, Event, FunctionConfig, Ops, Reply
+from inngest_serverless.engine.model import (
+    JSON,
+    CronTrigger,
+    Event,
+    FunctionConfig,
+    Ops,
+    Outcome,
+)
 from inngest_serverless.engine.registry import Registry
 from inngest_serverless.engine.store import Store
 
@@ -46,8 +53,8 @@ class Machine:
 
     def __init__(self, store: Store, clock: Clock, retry_interval_ms: int | None = None) -> None:
         self.store = store
-        self.registry = Registry(store.functions())
-        self.ulids = Ulids()
+        self.registry: Registry = Registry(store.functions())
+        self.ulids: Ulids = Ulids()
         self._clock = clock
         self._retry_interval_ms = retry_interval_ms
         self._arriving: deque[Event] = deque()
@@ -74,8 +81,8 @@ class Machine:
         with self._settling():
             self._emit(event)
 
-    def replied(self, job_id: str, generation: int, reply: Reply) -> None:
-        """The app answered. Of a job that is gone, or was given out anew, nobody wants to know."""
+    def replied(self, job_id: str, generation: int, reply: Outcome) -> None:
+        """A job has its answer. If it is gone, or was given out anew, nobody wants to know."""
         job = self.store.job(job_id)
         if job is None or job.generation != generation:
             return
@@ -85,10 +92,12 @@ class Machine:
             if not any(isinstance(change, _CARRIES_ON) for change in changes):
                 self._unstick(job)
 
-    def checkpoint(self, run_id: str, job_id: str, raw: Sequence[dict[str, JSON]]) -> bool:
-        """Save steps in the middle of a call, whose attempts then start afresh."""
+    def checkpoint(
+        self, run_id: str, job_id: str, raw: Sequence[dict[str, JSON]], generation: int
+    ) -> bool:
+        """Save steps in the middle of a call, whose attempts then start afresh; False if stale."""
         job = self.store.job(job_id)
-        if job is None or job.run_id != run_id:
+        if job is None or job.run_id != run_id or generation not in (0, job.generation):
             return False
         with self._settling():
             self._step(run_id, Checkpointed(job, tuple(raw)), raw)

@@ -155,6 +155,35 @@ class Failed:
 
 
 Reply: TypeAlias = Ops | Finished | Failed
+"""What an app's answer to a call means."""
+
+
+@dataclass(frozen=True)
+class GatewayRequest:
+    """A request that the engine makes for an app (wire.md A9: Gateway, AIGateway).
+
+    Its representation is without what may be secret: URL, headers, body and key.
+    """
+
+    op: Literal["Gateway", "AIGateway"]
+    method: str
+    url: str = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    body: str = field(default="", repr=False)
+    auth_key: str = field(default="", repr=False)
+    """Put into the request only when it is made, where `format` wants it (wire.md Q6)."""
+    format: str = ""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A request that the engine made came back: `value` is what its step stores."""
+
+    value: JSON
+
+
+Outcome: TypeAlias = Reply | Fetched
+"""How a job that is not a timer ends."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +200,30 @@ class RunRow:
     ended_ms: int | None = None
     output: JSON = None
     cron: str | None = None
+
+
+@dataclass(frozen=True)
+class TracedStep:
+    """A step of a run, for a trace. `kind` is the op; `memo` what is stored, None until it is."""
+
+    step_id: str
+    name: str
+    kind: str
+    memo: JSON = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that a run was told, and found: enough to run its function again and compare.
+
+    `steps` are in the order of completion. `open` are those that were found and did not finish:
+    under way, or cut off by the run's end.
+    """
+
+    run: RunRow
+    events: tuple[Event, ...]
+    steps: tuple[TracedStep, ...]
+    open: tuple[TracedStep, ...]
 
 
 RowStatus: TypeAlias = Literal[

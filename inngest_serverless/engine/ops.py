@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from inngest_serverless.engine import expressions
 from inngest_serverless.engine.durations import DAY_MS, LONGEST_MS, DurationError, until_ms
-from inngest_serverless.engine.model import JSON
+from inngest_serverless.engine.model import JSON, GatewayRequest
 
 FOREVER_MS: Final = 365 * DAY_MS
 """How long an invocation or a signal is waited for if the app does not say (engine.md 2.1)."""
@@ -100,6 +101,15 @@ class WaitForSignal:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """A request that the engine is to make."""
+
+    step_id: str
+    name: str
+    request: GatewayRequest
+
+
+@dataclass(frozen=True)
 class Complete:
     """The function returned, said in a 206."""
 
@@ -111,11 +121,10 @@ class Discover:
     """The app asks to be called again."""
 
 
-StepOp: TypeAlias = StepDone | StepBroke | Planned | Sleep | WaitForEvent | Invoke | WaitForSignal
+Async: TypeAlias = Planned | Sleep | WaitForEvent | Invoke | WaitForSignal | Gateway
+"""Ops whose steps finish later."""
+StepOp: TypeAlias = StepDone | StepBroke | Async
 Op: TypeAlias = StepOp | Complete | Discover
-
-ASYNC: Final = (Planned, Sleep, WaitForEvent, Invoke, WaitForSignal)
-"""Ops that make a section of several parallel, with gateways (engine.md 2.4 rule 3)."""
 
 
 def parse(raw: Iterable[JSON], now_ms: int) -> list[Op]:
@@ -125,9 +134,8 @@ def parse(raw: Iterable[JSON], now_ms: int) -> list[Op]:
 
 
 def is_parallel(raw: Iterable[dict[str, JSON]]) -> bool:
-    """Whether a reply of several ops opens a section whose end is one discovery."""
-    kinds = {"StepPlanned", "InvokeFunction", "Sleep", "WaitForEvent", "WaitForSignal"}
-    return any(each.get("op") in kinds | {"Gateway", "AIGateway"} for each in raw)
+    """Whether a reply of several ops opens a section whose end is one discovery (2.4 rule 3)."""
+    return any(each.get("op") in _ASYNC_OPS for each in raw)
 
 
 def is_race(raw: Iterable[dict[str, JSON]]) -> bool:
@@ -200,10 +208,10 @@ def _broke(step_id: str, name: str, raw: dict[str, JSON], _: int) -> StepBroke:
     if not isinstance(error, dict):
         raise BadOp(f"{raw.get('op')} of step {name!r} without an error")
     final = raw.get("op") == "StepFailed" or error.get("noRetry") is True
-    return StepBroke(step_id, name, _step_error(error), final)
+    return StepBroke(step_id, name, step_error(error), final)
 
 
-def _step_error(error: dict[str, JSON]) -> dict[str, JSON]:
+def step_error(error: dict[str, JSON]) -> dict[str, JSON]:
     """What is stored of an error (engine.md 2.3): always a name and a message."""
     kept = {
         key: error[key]
@@ -259,15 +267,67 @@ def _signal(step_id: str, name: str, raw: dict[str, JSON], now_ms: int) -> WaitF
     signal = opts.get("signal") or raw.get("name")
     if not isinstance(signal, str) or not signal:
         raise BadOp(f"wait {name!r} without the name of a signal")
+    conflict = opts.get("conflict") or "fail"
+    if conflict not in ("fail", "replace"):
+        raise BadOp(f"wait {name!r}: conflict is {conflict!r}; it is 'fail' or 'replace'")
     expires = _forever(opts.get("timeout"), now_ms, f"wait {name!r}")
-    return WaitForSignal(step_id, name, signal, opts.get("conflict") == "replace", expires)
+    return WaitForSignal(step_id, name, signal, conflict == "replace", expires)
 
 
-def _gateway(step_id: str, name: str, raw: dict[str, JSON], _: int) -> StepBroke:
-    op = str(raw.get("op"))
-    what = "step.ai.infer" if op == "AIGateway" else "step.fetch"
-    message = f"the local engine cannot do {what} yet; make the request inside step.run"
-    return StepBroke(step_id, name, {"name": f"{op}Error", "message": message}, final=True, kind=op)
+def _gateway(step_id: str, name: str, raw: dict[str, JSON], _: int) -> Gateway:
+    """A request as the app describes it, body a string (wire.md Q7)."""
+    opts, what = _opts(raw), f"fetch {name!r}"
+    body = "" if opts.get("body") is None else opts["body"]
+    if not isinstance(body, str):
+        raise BadOp(f"{what}: the body must be a string, not {type(body).__name__}")
+    method = _text(opts, "method", what) or "POST"
+    url, headers = _url(opts, what), _headers(opts, what)
+    return Gateway(step_id, name, GatewayRequest("Gateway", method, url, headers, body))
+
+
+def _ai_gateway(step_id: str, name: str, raw: dict[str, JSON], _: int) -> Gateway:
+    """A request to a model's provider: its JSON body is posted (wire.md Q6)."""
+    opts, what = _opts(raw), f"inference {name!r}"
+    body = opts.get("body")
+    if not isinstance(body, dict):
+        raise BadOp(f"{what}: the body must be an object, not {type(body).__name__}")
+    request = GatewayRequest(
+        "AIGateway",
+        "POST",
+        _url(opts, what),
+        _headers(opts, what),
+        json.dumps(body, separators=(",", ":")),
+        auth_key=_text(opts, "auth_key", what),
+        format=_text(opts, "format", what),
+    )
+    return Gateway(step_id, name, request)
+
+
+# What is wrong is named by its place and type only: its value may be a secret.
+
+
+def _text(opts: dict[str, JSON], key: str, what: str) -> str:
+    value = opts.get(key)
+    if value is not None and not isinstance(value, str):
+        raise BadOp(f"{what}: {key} must be a string, not {type(value).__name__}")
+    return value or ""
+
+
+def _url(opts: dict[str, JSON], what: str) -> str:
+    url = _text(opts, "url", what)
+    if not url:
+        raise BadOp(f"{what} without a url")
+    return url
+
+
+def _headers(opts: dict[str, JSON], what: str) -> dict[str, str]:
+    headers = {} if opts.get("headers") is None else opts["headers"]
+    if not isinstance(headers, dict):
+        raise BadOp(f"{what}: headers must be an object, not {type(headers).__name__}")
+    wrong = sorted(name for name, value in headers.items() if not isinstance(value, str))
+    if wrong:
+        raise BadOp(f"{what}: these headers must be strings: {', '.join(wrong)}")
+    return headers
 
 
 def _forever(text: JSON, now_ms: int, what: str) -> int:
@@ -295,5 +355,11 @@ _STEP_OPS: Final[dict[str, Any]] = {
     "InvokeFunction": _invoke,
     "WaitForSignal": _signal,
     "Gateway": _gateway,
-    "AIGateway": _gateway,
+    "AIGateway": _ai_gateway,
 }
+_ASYNC_OPS: Final = frozenset(
+    {
+        *("StepPlanned", "Sleep", "WaitForEvent", "InvokeFunction", "WaitForSignal"),
+        *("Gateway", "AIGateway"),
+    }
+)

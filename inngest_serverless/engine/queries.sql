@@ -265,6 +265,11 @@ INSERT INTO timeline (run_id, step_id, name, kind, status, attempt, started_ms, 
 VALUES (:run_id, :step_id, :name, :kind, :status, :attempt, :started_ms, :ended_ms, :output,
         :error, :detail);
 
+-- name: step_lines
+-- The last line of each step, in order: what it is called and what it was.
+SELECT step_id, name, kind, max(place) AS place FROM timeline
+WHERE run_id = :run_id GROUP BY step_id ORDER BY place;
+
 -- name: timeline
 -- What is over, in order; a finished step's output is its stored value.
 SELECT timeline.*, steps.value AS value FROM timeline

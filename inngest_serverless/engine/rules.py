@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from inngest_serverless.engine import expressions, notices, ops
 from inngest_serverless.engine.changes import (
@@ -55,9 +56,12 @@ from inngest_serverless.engine.model import (
     JSON,
     Event,
     Failed,
+    Fetched,
     Finished,
     FunctionConfig,
+    GatewayRequest,
     Ops,
+    Outcome,
     TimelineRow,
 )
 from inngest_serverless.engine.retry import retry_ms
@@ -152,16 +156,20 @@ class Decision:
     """Changes in the making. It keeps where the run stands while several ops are gone through."""
 
     def __init__(self, state: RunState, facts: Facts) -> None:
-        self.state, self.facts = state, facts
+        self.state: RunState = state
+        self.facts: Facts = facts
         self.made: list[Change] = []
-        self.version = state.version
-        self.planning, self.racing = state.planning, state.racing
-        self.pending = set(state.pending)
-        self.stored = set(state.stored)
-        self.step_count, self.state_bytes = state.step_count, state.state_bytes
+        self.version: int = state.version
+        self.planning: bool = state.planning
+        self.racing: bool = state.racing
+        self.pending: set[str] = set(state.pending)
+        self.stored: set[str] = set(state.stored)
+        self.signals: dict[str, str] = dict(state.signals)
+        self.step_count: int = state.step_count
+        self.state_bytes: int = state.state_bytes
         self.discover_after: str | None = None
         self.job: Job | None = None
-        self.ended = False
+        self.ended: bool = False
 
     def changes(self) -> list[Change]:
         """All of it, the next discovery included."""
@@ -249,6 +257,12 @@ class Decision:
         self._record_wait("Sleep", job.step_id, job.name, job.created_ms, None, job.detail)
         self.save(job.step_id, None)
 
+    def fetched(self, job: Job, value: JSON) -> None:
+        """A request that was made for the app has its answer."""
+        self.made.append(JobDone(job.job_id))
+        self.record(job, job.detail["op"], job.step_id, job.name, detail=job.detail["about"])
+        self.save(job.step_id, value)
+
     def resumed(self, happening: Resumed) -> None:
         """A wait is over."""
         pause = happening.pause
@@ -314,8 +328,12 @@ def timeout(pause: Pause) -> Resumed:
     return Resumed(pause, {"error": error}, timed_out=True)
 
 
-def _replied(decision: Decision, job: Job, reply: Finished | Failed | Ops) -> None:
+def _replied(decision: Decision, job: Job, reply: Outcome) -> None:
     match reply:
+        case Fetched(value):
+            decision.fetched(job, value)
+        case Failed() if job.kind == "gateway":
+            _fetch_failed(decision, job, reply)
         case Finished(output):
             decision.record(job, "Function", FUNCTION, decision.state.function.name, output=output)
             decision.end("Completed", output)
@@ -335,6 +353,17 @@ def _attempt_failed(decision: Decision, job: Job, reply: Failed) -> None:
         _retry(decision, job, reply.error, reply.retry_at_ms, broken=None)
     else:
         decision.end("Failed", reply.output, reply.error)
+
+
+def _fetch_failed(decision: Decision, job: Job, reply: Failed) -> None:
+    """A request failed: again, or its step has failed, for user code to catch (engine.md 3.4)."""
+    op = job.detail["op"]
+    error = ops.step_error({**reply.error, "name": f"{op}Error"})
+    decision.record(job, op, job.step_id, job.name, error=error, detail=job.detail["about"])
+    if reply.retriable and job.attempt < decision.state.function.retries:
+        return _retry(decision, job, error, reply.retry_at_ms, broken=None)
+    decision.made.append(JobDone(job.job_id))
+    return decision.save(job.step_id, {"error": error})
 
 
 def _retry(
@@ -456,11 +485,7 @@ def _apply_result(decision: Decision, job: Job, op: ops.StepDone | ops.StepBroke
         decision.save(op.step_id, {"error": op.error})
 
 
-def _apply_wait(
-    decision: Decision,
-    job: Job,
-    op: ops.Planned | ops.Sleep | ops.WaitForEvent | ops.Invoke | ops.WaitForSignal,
-) -> None:
+def _apply_wait(decision: Decision, job: Job, op: ops.Async) -> None:
     match op:
         case ops.Planned():
             decision.made.append(JobQueued(_planned_job(decision, job, op)))
@@ -472,6 +497,8 @@ def _apply_wait(
             _invoke(decision, op)
         case ops.WaitForSignal():
             _wait_for_signal(decision, op)
+        case ops.Gateway():
+            decision.made.append(JobQueued(_gateway_job(decision, job, op)))
 
 
 def _planned_job(decision: Decision, job: Job, op: ops.Planned) -> Job:
@@ -500,6 +527,36 @@ def _sleep_job(decision: Decision, op: ops.Sleep) -> Job:
         created_ms=decision.facts.now_ms,
         detail={"until": op.until_ms},
     )
+
+
+def _gateway_job(decision: Decision, job: Job, op: ops.Gateway) -> Job:
+    """The request, kept with its keys until it is done, so that it outlives the engine."""
+    run_id, now_ms = decision.state.run_id, decision.facts.now_ms
+    return Job(
+        job_id(run_id, "gateway", op.step_id),
+        "gateway",
+        run_id,
+        now_ms,
+        step_id=op.step_id,
+        name=op.name,
+        created_ms=now_ms,
+        current=job.current,
+        detail={
+            "op": op.request.op,
+            "about": _about(op.request),
+            "request": asdict(op.request),
+        },
+    )
+
+
+def _about(request: GatewayRequest) -> dict[str, JSON]:
+    """What may be shown of a request: where to, without user, password and query."""
+    try:
+        parts = urlsplit(request.url)
+    except ValueError:
+        return {"method": request.method}
+    host = parts.netloc.rpartition("@")[2]
+    return {"method": request.method, "url": f"{parts.scheme}://{host}{parts.path}"}
 
 
 def _listen(decision: Decision, pause: Pause) -> None:
@@ -556,10 +613,10 @@ def _invoke(decision: Decision, op: ops.Invoke) -> None:
 
 
 def _wait_for_signal(decision: Decision, op: ops.WaitForSignal) -> None:
-    run_id, holder = decision.state.run_id, decision.state.signals.get(op.signal)
+    run_id, holder = decision.state.run_id, decision.signals.get(op.signal)
     if holder is not None and not op.replace:
         return decision.fail(
-            "SignalConflictError", f"another run waits for signal {op.signal!r} already"
+            "SignalConflictError", f"another step waits for signal {op.signal!r} already"
         )
     if holder is not None:
         decision.made.append(PauseMuted(holder))
@@ -574,6 +631,7 @@ def _wait_for_signal(decision: Decision, op: ops.WaitForSignal) -> None:
         name=op.name,
         detail={"signal": op.signal, "until": op.expires_ms},
     )
+    decision.signals[op.signal] = pause.pause_id
     return _listen(decision, pause)
 
 

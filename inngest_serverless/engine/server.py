@@ -23,6 +23,7 @@ from inngest_serverless.engine.api import create_api
 from inngest_serverless.engine.calls import HttpCaller
 from inngest_serverless.engine.clock import Clock, SystemClock
 from inngest_serverless.engine.engine import Engine, EngineOptions
+from inngest_serverless.engine.realtime_routes import Realtime
 from inngest_serverless.engine.sync import PATHS, PORTS, Sync, SyncOptions, server_kind
 from inngest_serverless.engine.transport import Transport
 
@@ -85,7 +86,7 @@ class DevServer:
         clock: Clock | None = None,
         on_sync: Callable[[str, str | None], None] | None = None,
     ) -> None:
-        self.options = options or DevOptions()
+        self.options: DevOptions = options or DevOptions()
         self._clock = clock or SystemClock()
         self._on_sync = on_sync or _log_sync
         self._stack = AsyncExitStack()
@@ -143,10 +144,12 @@ class DevServer:
         self._sync = Sync(
             engine, transport.send, self._sync_options(), clock=self._clock, on_change=self._on_sync
         )
-        await _serve(self._api(engine, self._sync), listening, stack)
+        realtime = Realtime(self._clock)
+        await _serve(self._api(engine, self._sync, realtime), listening, stack)
+        stack.callback(realtime.hub.close)  # or the server would wait for those who listen
         _background(self._sync.run(), stack)
 
-    def _api(self, engine: Engine, sync: Sync) -> uvicorn.Config:
+    def _api(self, engine: Engine, sync: Sync, realtime: Realtime) -> uvicorn.Config:
         options = self.options
         api = create_api(
             engine,
@@ -159,6 +162,7 @@ class DevServer:
                 "pollInterval": options.poll_seconds,
             },
             on_register=sync.registered,
+            realtime=realtime,
         )
         return uvicorn.Config(
             api,

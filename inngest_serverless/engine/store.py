@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from inngest_serverless.engine.changes import (
     FUNCTION,
+    TAKEN,
     Change,
     EventEmitted,
     Job,
@@ -48,6 +49,7 @@ from inngest_serverless.engine.model import (
     FunctionConfig,
     RunRow,
     TimelineRow,
+    TracedStep,
 )
 
 Row = sqlite3.Row
@@ -211,7 +213,7 @@ class Store:
 
     @apply.register
     def _(self, change: RunEnded) -> None:
-        for row in self._open_rows(change.run_id):
+        for row in self._open_rows(change.run_id, planned=True):
             cut = replace(row, status="Cancelled", ended_ms=change.ended_ms)
             self.apply(Recorded(change.run_id, cut))
         self._do("drop_jobs", run_id=change.run_id)
@@ -469,9 +471,22 @@ class Store:
         past = [_timeline_row(row) for row in self._ask("timeline", run_id=run_id)]
         return [*past, *self._open_rows(run_id)]
 
-    def _open_rows(self, run_id: str) -> list[TimelineRow]:
+    def traced_steps(self, run_id: str) -> tuple[tuple[TracedStep, ...], tuple[TracedStep, ...]]:
+        """The steps that finished, in that order, and those that were found and did not."""
+        lines = self._ask("step_lines", run_id=run_id)
+        found = {row["step_id"]: (row["name"], row["kind"]) for row in lines}
+        under_way = self._open_rows(run_id, planned=True)
+        found |= {row.step_id: (row.name, row.kind) for row in under_way}
+        found.pop(FUNCTION, None)
+        memos = self.steps(run_id)
+        steps = (TracedStep(id, *found[id], memo) for id, memo in memos.items())
+        open = (TracedStep(id, *named) for id, named in found.items() if id not in memos)
+        return tuple(steps), tuple(open)
+
+    def _open_rows(self, run_id: str, *, planned: bool = False) -> list[TimelineRow]:
+        """What is under way; with `planned` also the steps whose first call is still to come."""
         jobs = [_job(row) for row in self._ask("jobs_of_run", run_id=run_id)]
-        shown = [job for job in jobs if _is_shown(job)]
+        shown = [job for job in jobs if _is_shown(job) or (planned and _is_planned(job))]
         called = self._function_name(run_id) if shown else ""
         rows = [_open_job_row(job, called) for job in shown]
         if any(job.kind == "timeout" for job in jobs):
@@ -518,7 +533,7 @@ _text: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encod
 def _job_row(job: Job) -> dict[str, Any]:
     return {
         **vars(job),
-        "timer": job.kind != "call",
+        "timer": job.kind not in TAKEN,
         "error": None if job.error is None else _text(job.error),
         "detail": _text(job.detail) if job.detail else "{}",
     }
@@ -593,8 +608,12 @@ def _slots(text: str) -> tuple[tuple[str, int], ...]:
 
 
 def _is_shown(job: Job) -> bool:
-    """A call under way, a retry to come, a sleep. A wait's row comes from its pause."""
-    return job.kind == "sleep" or (job.kind == "call" and bool(job.claimed_ms or job.attempt))
+    """A call or request under way, a retry to come, a sleep. A wait's row comes from its pause."""
+    return job.kind == "sleep" or (job.kind in TAKEN and bool(job.claimed_ms or job.attempt))
+
+
+def _is_planned(job: Job) -> bool:
+    return job.kind in TAKEN and job.step_id != FUNCTION
 
 
 def _open_job_row(job: Job, function: str) -> TimelineRow:
@@ -603,6 +622,7 @@ def _open_job_row(job: Job, function: str) -> TimelineRow:
             job.step_id, job.name, "Sleep", "Waiting", 0, job.created_ms, detail=job.detail
         )
     step_id, name, kind = _called(job, function)
+    until = {} if job.claimed_ms else {"until": job.due_ms}
     return TimelineRow(
         step_id=step_id,
         name=name,
@@ -611,14 +631,15 @@ def _open_job_row(job: Job, function: str) -> TimelineRow:
         attempt=job.attempt,
         started_ms=job.claimed_ms or job.due_ms,
         error=None if job.claimed_ms else job.error,
-        detail={} if job.claimed_ms else {"until": job.due_ms},
+        # Not all of the job's detail: that of a gateway holds keys.
+        detail={**job.detail.get("about", {}), **until},
     )
 
 
 def _called(job: Job, function: str) -> tuple[str, str, str]:
     """Id, name and kind of what a call is about: of a retry, the step that broke."""
     if job.step_id != FUNCTION:
-        return job.step_id, job.name, "StepRun"
+        return job.step_id, job.name, job.detail.get("op", "StepRun")
     broken = job.detail.get("broken")
     if isinstance(broken, dict):
         return broken["step_id"], broken["name"], broken["kind"]

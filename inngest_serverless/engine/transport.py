@@ -121,7 +121,7 @@ class Transport:
             if not connection.has_expired():  # by time, or because the app closed it
                 return connection
             await connection.aclose()
-        context = _ssl_context() if origin.scheme == b"https" else None
+        context = ssl_context() if origin.scheme == b"https" else None
         return httpcore.AsyncHTTPConnection(
             origin, ssl_context=context, keepalive_expiry=_IDLE_SECONDS
         )
@@ -215,7 +215,8 @@ def _url(text: str) -> httpcore.URL:
 
 
 @lru_cache(maxsize=1)
-def _ssl_context() -> ssl.SSLContext:
+def ssl_context() -> ssl.SSLContext:
+    """The context of all connections: making one takes longer than a call."""
     return httpx.create_ssl_context()
 
 
@@ -238,13 +239,14 @@ def _redirected(url: str, location: str) -> str:
 def _why_unreachable(url: str, error: Exception) -> str:
     parts = urlsplit(url)
     return (
-        f"the app at {parts.scheme}://{parts.netloc} cannot be reached ({_reason(error)}); "
+        f"the app at {parts.scheme}://{parts.netloc} cannot be reached ({reason(error)}); "
         "is it running, and is the URL right?"
     )
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, httpcore.ConnectError) and _is_refused(error):
+def reason(error: BaseException) -> str:
+    """Why a request got no answer, in a few words."""
+    if isinstance(error, (httpcore.ConnectError, httpx.ConnectError)) and _is_refused(error):
         return "connection refused"
     return str(error) or type(error).__name__
 
@@ -264,6 +266,6 @@ def _cut_off(url: str, error: Exception) -> AppUnreachable:
         "the app's answer broke off",
         stack=(
             f"The server of the app reset the connection while its answer was being read from "
-            f"{url} ({_reason(error)}). Did it crash, restart, or reach a time limit?"
+            f"{url} ({reason(error)}). Did it crash, restart, or reach a time limit?"
         ),
     )

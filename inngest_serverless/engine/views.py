@@ -14,6 +14,8 @@ from inngest_serverless.engine.model import (
     FunctionConfig,
     RunRow,
     TimelineRow,
+    Trace,
+    TracedStep,
 )
 
 _NOBODY = "00000000-0000-4000-a000-000000000000"
@@ -127,6 +129,25 @@ def api_run_detail(
         "events": [event_row(event) for event in events],
         "timeline": [asdict(row) for row in timeline],
     }
+
+
+def trace(trace: Trace) -> dict[str, JSON]:
+    """The whole of `/v1/runs/{id}/trace`; the route describes it."""
+    events = [event.to_json() for event in trace.events]
+    return {
+        "run_id": trace.run.run_id,
+        "function_id": trace.run.slug,
+        "status": trace.run.status,
+        "event": events[0] if events else None,
+        "events": events,
+        "steps": [{**_traced(step), "memo": step.memo} for step in trace.steps],
+        "open": [_traced(step) for step in trace.open],
+        "output": trace.run.output,
+    }
+
+
+def _traced(step: TracedStep) -> dict[str, JSON]:
+    return {"id": step.step_id, "name": step.name, "op": step.kind}
 
 
 # ── the page at / ────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,9 @@ thread, so that a run's changes never interleave. The worker goes in *turns*, ea
 
     replies that have come ──► timers that are due ──► calls that are due, taken on (leased)
 
+A request that the engine makes for an app (a gateway job) goes the way of a call: leased, made
+outside any transaction, its answer taken in a later turn, its slots held meanwhile.
+
 So a step's result and the next call of its run cost one commit together, and a hundred results
 that come at once cost one too. Calls start only after the commit. A worker that is killed leaves
 leases behind, which the next engine takes back: a call in flight is made again, nothing else is.
@@ -26,10 +29,12 @@ from typing import Final, TypeAlias
 from inngest_serverless.engine.changes import Job, JobRetried, RunState
 from inngest_serverless.engine.clock import Clock
 from inngest_serverless.engine.machine import Machine
-from inngest_serverless.engine.model import Call, Failed, Reply
+from inngest_serverless.engine.model import Call, Failed, Fetched, GatewayRequest, Outcome, Reply
 from inngest_serverless.engine.store import StoreTrouble
 
 Caller: TypeAlias = Callable[[Call], Awaitable[Reply]]
+Gateway: TypeAlias = Callable[[GatewayRequest], Awaitable[Fetched | Failed]]
+Work: TypeAlias = Call | GatewayRequest
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +48,15 @@ SOON_MS: Final = 3_600_000
 class Worker:
     """One engine's hands. `wake()` it when there may be something new to do."""
 
-    def __init__(self, machine: Machine, caller: Caller, clock: Clock, concurrency: int) -> None:
+    def __init__(
+        self, machine: Machine, caller: Caller, gateway: Gateway, clock: Clock, concurrency: int
+    ) -> None:
         self._machine, self._store = machine, machine.store
-        self._caller, self._clock = caller, clock
+        self._caller, self._gateway, self._clock = caller, gateway, clock
         self._concurrency = concurrency
         self._lease = machine.ulids.new(clock.now_ms())
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._replies: deque[tuple[Job, Reply]] = deque()
+        self._replies: deque[tuple[Job, Outcome]] = deque()
         self._slots: Counter[str] = Counter()
         self._held: dict[str, list[str]] = {}
         self._wanted: dict[str, int] = {}
@@ -99,11 +106,11 @@ class Worker:
         with self._slots_kept(), self._store.transaction():
             self._take_replies(replies)
             self._ring_timers(now_ms)
-            calls = self._take_calls(now_ms)
+            taken = self._take_due(now_ms)
         for _ in replies:
             self._replies.popleft()
-        for job, call in calls:
-            self._start(job, call)
+        for job, work in taken:
+            self._start(job, work)
 
     def next_due_ms(self) -> int | None:
         """When the next work falls due, whoever has time for it."""
@@ -131,7 +138,7 @@ class Worker:
         due += [self._store.next_due_ms(timers=False)] if free else []
         return min((ms for ms in due if ms is not None), default=None)
 
-    def _take_replies(self, replies: list[tuple[Job, Reply]]) -> None:
+    def _take_replies(self, replies: list[tuple[Job, Outcome]]) -> None:
         for job, reply in replies:
             self._free(job)
             try:
@@ -169,16 +176,16 @@ class Worker:
             due_ms = self._clock.now_ms() + BROKEN_TIMER_MS
             self._store.apply(JobRetried(replace(job, due_ms=due_ms)))
 
-    def _take_calls(self, now_ms: int) -> list[tuple[Job, Call]]:
+    def _take_due(self, now_ms: int) -> list[tuple[Job, Work]]:
         limit = self._concurrency - len(self._in_flight)
         if limit <= 0:
             return []
         self._unpark()
         jobs = self._store.due(timers=False, now_ms=now_ms, limit=limit)
         taken = ((job, self._take(job, now_ms)) for job in jobs)
-        return [(job, call) for job, call in taken if call is not None]
+        return [(job, work) for job, work in taken if work is not None]
 
-    def _take(self, job: Job, now_ms: int) -> Call | None:
+    def _take(self, job: Job, now_ms: int) -> Work | None:
         state = self._store.state(job.run_id, self._machine.registry.by_id)
         assert state is not None, f"job {job.job_id} of no run"
         for slot, limit in state.slots:
@@ -189,6 +196,8 @@ class Worker:
         self._held[job.job_id] = [slot for slot, _ in state.slots]
         self._slots.update(self._held[job.job_id])
         self._store.lease(job.job_id, self._lease, now_ms)
+        if job.kind == "gateway":
+            return GatewayRequest(**job.detail["request"])
         return self._call(job, state, now_ms)
 
     def _free(self, job: Job) -> None:
@@ -230,8 +239,8 @@ class Worker:
             steps=steps,
         )
 
-    def _start(self, job: Job, call: Call) -> None:
-        task = asyncio.create_task(self._perform(job, call))
+    def _start(self, job: Job, work: Work) -> None:
+        task = asyncio.create_task(self._perform(job, work))
         self._in_flight.add(task)
         task.add_done_callback(self._ended)
 
@@ -239,13 +248,17 @@ class Worker:
         self._in_flight.discard(task)
         self.wake()
 
-    async def _perform(self, job: Job, call: Call) -> None:
+    async def _perform(self, job: Job, work: Work) -> None:
+        outcome: Outcome
         try:
-            reply = await self._caller(call)
+            if isinstance(work, Call):
+                outcome = await self._caller(work)
+            else:
+                outcome = await self._gateway(work)
         except Exception as error:  # the worker's edge: a caller that breaks is a failed attempt
             _log.exception("the call of job %s of run %s broke", job.job_id, job.run_id)
-            reply = _mishap(error)
-        self._replies.append((job, reply))
+            outcome = _mishap(error)
+        self._replies.append((job, outcome))
 
     async def _rest(self) -> None:
         """Sleep until woken, or until the next work is due."""

@@ -1,16 +1,19 @@
-"""`inngest-serverless runs` and `inngest-serverless run`."""
+"""`inngest-serverless runs`, `runs export` and `run`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from inngest_serverless.cli.runs import TraceApi, export_command
 from inngest_serverless.cli.show import outcome
 
 from .answering import Answer, answering
@@ -67,6 +70,86 @@ def test_an_unknown_function_is_answered_with_those_there_are(invoke: Invoke, en
     done = invoke("runs", "--function", "nobody")
     assert done.exit_code == 1
     assert "greeter-greet" in done.output
+
+
+def test_runs_are_exported_one_a_line(invoke: Invoke, engine: str) -> None:
+    ids = [run_of(invoke, engine, "test/greet", {"name": name}) for name in ("j\u00f6", "\u2028")]
+    for run_id in ids:
+        invoke("run", run_id, "--wait", "--timeout", "30")
+    done = invoke("runs", "export", *ids, ids[0])
+    assert done.exit_code == 0, done.output
+    traces = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [trace["run_id"] for trace in traces] == ids
+    assert traces[0]["function_id"] == "greeter-greet"
+    assert traces[0]["event"]["data"] == {"name": "j\u00f6"}
+    (step,) = traces[0]["steps"]
+    assert (step["name"], step["op"], step["memo"]) == ("shout", "StepRun", {"data": "J\u00d6"})
+    assert (traces[0]["open"], traces[0]["output"]) == ([], "J\u00d6")
+
+
+def test_all_runs_of_a_function_are_exported_to_a_file_oldest_first(
+    invoke: Invoke, engine: str, tmp_path: Path
+) -> None:
+    ids = [run_of(invoke, engine, "test/refuse", {}) for _ in range(3)]
+    invoke("run", ids[-1], "--wait", "--timeout", "30")
+    path = tmp_path / "traces.jsonl"
+    words = ("--function", "greeter-refuse", "--output", str(path))
+    done = invoke("runs", "export", *words)
+    assert (done.exit_code, done.stdout) == (0, ""), done.output
+    found = [json.loads(line)["run_id"] for line in path.read_text().splitlines()]
+    assert done.stderr == f"wrote {len(found)} to {path}\n"
+    assert found[-3:] == ids
+    assert found == sorted(found)
+    for page in (1, 2, 1000):
+        assert asyncio.run(ids_of(engine, page)) == found
+
+
+async def ids_of(engine: str, page: int) -> list[str]:
+    api = TraceApi(engine)
+    async with api:
+        return await api.ids_of("greeter-refuse", page=page)
+
+
+def test_an_export_of_nothing_is_a_wrong_command_line(invoke: Invoke, engine: str) -> None:
+    done = invoke("runs", "export")
+    assert done.exit_code == 2
+    assert "give the ids of runs, or --function" in done.output
+
+
+def test_an_export_of_a_run_that_is_not_there_writes_nothing(
+    invoke: Invoke, engine: str, tmp_path: Path
+) -> None:
+    run_id = run_of(invoke, engine, "test/greet", {"name": "ada"})
+    path = tmp_path / "traces.jsonl"
+    done = invoke("runs", "export", run_id, "01JD8Z5W3N6YQH8V2K4M7T9XAB", "--output", str(path))
+    assert done.exit_code == 1
+    assert "01JD8Z5W3N6YQH8V2K4M7T9XAB" in done.output
+    assert not path.exists()
+
+
+def test_a_file_that_cannot_be_written_is_said_so(
+    invoke: Invoke, engine: str, tmp_path: Path
+) -> None:
+    run_id = run_of(invoke, engine, "test/greet", {"name": "ada"})
+    done = invoke("runs", "export", run_id, "--output", str(tmp_path / "none" / "traces.jsonl"))
+    assert done.exit_code == 1, done.exception
+    assert "cannot write" in done.output
+
+
+@pytest.mark.parametrize("words", [("--json",), ("--function", "f"), ("--limit", "1")])
+def test_options_of_the_list_before_export_are_refused(
+    invoke: Invoke, engine: str, words: tuple[str, ...]
+) -> None:
+    done = invoke("runs", *words, "export", "x")
+    assert done.exit_code == 2
+    assert f"{words[0]} is for listing runs" in done.output
+
+
+def test_every_option_of_export_is_in_the_reference() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference.md"
+    section = page.read_text("utf-8").split("### runs export\n")[1].split("\n##")[0]
+    names = [name for each in export_command.params for name in each.opts if name[:2] == "--"]
+    assert [name for name in names if f"`{name}" not in section] == []
 
 
 def test_an_unknown_run_is_not_found(invoke: Invoke, engine: str) -> None:

@@ -102,8 +102,12 @@ def invoke(name: str, function_id: str, data: Any = None, timeout: str | None = 
     return Step(name, {"op": "InvokeFunction", "opts": opts})
 
 
-def fetch(name: str) -> Step:
-    return Step(name, {"op": "Gateway", "opts": {"url": "http://localhost:1/"}})
+def fetch(name: str, url: str = "http://localhost:1/", **opts: Any) -> Step:
+    return Step(name, {"op": "Gateway", "opts": {"url": url, **opts}})
+
+
+def infer(name: str, url: str, **opts: Any) -> Step:
+    return Step(name, {"op": "AIGateway", "opts": {"url": url, "body": {"model": "m"}, **opts}})
 
 
 def gather(*branches: Any, mode: str = "wait") -> Group:

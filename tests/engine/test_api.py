@@ -463,6 +463,95 @@ def test_a_signal_reaches_the_run_that_waits_and_nobody_is_404() -> None:
     with_client(act, caller)
 
 
+async def waits(call: Call) -> Reply:
+    """Waits for the signal that its event names, as the event says, and returns what came."""
+    if call.steps:
+        return Finished(call.steps["a" * 40])
+    return Ops(({"op": "WaitForSignal", "id": "a" * 40, "opts": call.events[0].data},), 2)
+
+
+@pytest.mark.parametrize(
+    ("conflict", "first", "second"),
+    [
+        ({}, "Completed", "Failed"),
+        ({"conflict": "fail"}, "Completed", "Failed"),
+        ({"conflict": "replace"}, "Running", "Completed"),
+    ],
+)
+def test_a_second_run_fails_or_takes_the_wait_for_a_signal_over(
+    conflict: dict[str, str], first: str, second: str
+) -> None:
+    async def act(client: Client) -> None:
+        await client.register("shop-a")
+        opts = {"signal": "go", "timeout": "1h", **conflict}
+        runs = []
+        for _ in range(2):
+            runs.append(await client.run_of("shop-a", opts))
+            await client.engine.idle()
+        answer = await client.http.post("/v1/signals", json={"signal": "go", "data": 1})
+        assert answer.json()["data"]["run_id"] == runs[second == "Completed"]
+        await client.engine.idle()
+        found = [(await client.get(f"/v1/runs/{run_id}"))["data"] for run_id in runs]
+        assert [run["status"] for run in found] == [first, second]
+        is_common_error(await client.http.post("/v1/signals", json={"signal": "go"}), 404)
+        client.clock.advance(3_600_000)
+        client.engine.wake()
+        await client.engine.idle()
+        # Who lost the wait waits on for its timeout.
+        outputs = [(await client.get(f"/v1/runs/{run_id}"))["data"]["output"] for run_id in runs]
+        got = {"data": {"signal": "go", "data": 1}}
+        if second == "Completed":
+            assert outputs == [None, got]
+        else:
+            assert (outputs[0], outputs[1]["error"]["name"]) == (got, "SignalConflictError")
+
+    with_client(act, waits)
+
+
+@pytest.mark.parametrize("timeout", [{}, {"timeout": ""}, {"timeout": None}])
+def test_a_signal_is_waited_for_a_year_unless_the_app_says_otherwise(
+    timeout: dict[str, Any],
+) -> None:
+    async def act(client: Client) -> None:
+        await client.register("shop-a")
+        run_id = await client.run_of("shop-a", {"signal": "go", **timeout})
+        await client.engine.idle()
+        assert client.engine.next_due_ms() == client.clock.now_ms() + 365 * 86_400_000
+        client.clock.advance(365 * 86_400_000)
+        client.engine.wake()
+        await client.engine.idle()
+        run = (await client.get(f"/v1/runs/{run_id}"))["data"]
+        assert (run["status"], run["output"]) == ("Completed", None)
+
+    with_client(act, waits)
+
+
+def test_an_unknown_conflict_mode_fails_the_attempt() -> None:
+    async def act(client: Client) -> None:
+        await client.register("shop-a")
+        run_id = await client.run_of("shop-a", {"signal": "go", "conflict": "skip"})
+        await client.engine.idle()
+        [line] = (await client.get(f"/api/runs/{run_id}"))["timeline"][:1]
+        assert "conflict is 'skip'; it is 'fail' or 'replace'" in line["error"]["message"]
+
+    with_client(act, waits)
+
+
+def test_two_steps_of_one_answer_cannot_wait_for_one_signal() -> None:
+    async def caller(call: Call) -> Reply:
+        ops = [{"op": "WaitForSignal", "id": each * 40, "opts": {"signal": "go"}} for each in "ab"]
+        return Ops(tuple(ops), 2)
+
+    async def act(client: Client) -> None:
+        await client.register("shop-a")
+        run_id = await client.run_of("shop-a")
+        await client.engine.idle()
+        run = (await client.get(f"/v1/runs/{run_id}"))["data"]
+        assert run["output"]["error"]["name"] == "SignalConflictError"
+
+    with_client(act, caller)
+
+
 # ── reading back ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -581,6 +670,10 @@ def test_no_request_of_a_client_is_ever_a_500(method: str) -> None:
         *("/v1/events/%F0%9F%98%80", "/v1/events/x/runs", "/v1/runs/x", "/v1/apps//functions"),
         *(
             "/v1/signals",
+            "/v1/realtime/token",
+            "/v1/realtime/publish?channel=c&topic=%FF",
+            "/v1/realtime/sse?token=%FF",
+            "/v1/runs/x/trace",
             "/v1/checkpoint/x/async",
             f"/v1/checkpoint/{UNKNOWN}/async",
             "/dev",

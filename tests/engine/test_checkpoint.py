@@ -13,11 +13,13 @@ import pytest
 
 from inngest_serverless import Context, ContextSync, Inngest, TriggerEvent, asgi
 from inngest_serverless.asgi import ASGIApp, Receive, Scope, Send
+from inngest_serverless.engine.api import create_api
 from inngest_serverless.engine.checkpoint import read_checkpoint
-from inngest_serverless.engine.model import RunRow
+from inngest_serverless.engine.engine import Engine, EngineOptions
+from inngest_serverless.engine.model import Call, Failed, Finished, Reply, RunRow
 from inngest_serverless.engine.server import DevOptions, DevServer
 
-from .serving import serving
+from .serving import registration, serving
 
 STEPS = 20
 
@@ -152,8 +154,96 @@ def test_a_checkpoint_of_a_call_that_is_over_is_a_409() -> None:
         (b'{"steps":[]}', "qi_id is None"),
         (b'{"steps":[],"qi_id":"***"}', r"qi_id is '\*\*\*'"),
         (json.dumps({"steps": [], "qi_id": "am9i"}).encode(), "qi_id is 'am9i'"),
+        (b'{"steps":[{"op":"StepRun"},{}]}', "step 1 is None, not one of StepRun, Step,"),
     ],
 )
 def test_a_malformed_checkpoint_says_what_is_wrong(body: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_checkpoint(body)
+
+
+# ── what the route takes, op by op (wire.md A14) ─────────────────────────────────────────────────
+
+STEP = {"op": "StepRun", "id": "a" * 40, "displayName": "Shown", "userland": {"id": "meant"}}
+
+
+def checkpointing(
+    post: Callable[[Callable[..., Awaitable[httpx.Response]], Call], Awaitable[None]],
+    retries: int = 0,
+) -> list[Any]:
+    """Run a function whose first call posts checkpoints and fails; the names in its timeline."""
+
+    async def go() -> list[Any]:
+        calls: list[Call] = []
+
+        async def caller(call: Call) -> Reply:
+            calls.append(call)
+            if len(calls) > 1 and len(calls) > retries:
+                return Finished("done")
+
+            async def send(*ops: Any, **fields: Any) -> httpx.Response:
+                qi_id = base64.b64encode(f"{call.job_id}::default".encode()).decode()
+                body = {"qi_id": qi_id, "steps": ops, **fields}
+                return await http.post(f"/v1/checkpoint/{call.run_id}/async", json=body)
+
+            await post(send, call)
+            return Failed({"name": "E", "message": "m"}, "raw")
+
+        async with Engine(caller, EngineOptions(retry_interval_ms=1)) as engine:
+            transport = httpx.ASGITransport(create_api(engine))
+            async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
+                body = registration("http://localhost:9001/x", "shop-a")
+                assert (await http.post("/fn/register", json=body)).status_code == 200
+                event = engine.new_event(name="run/shop-a", data={})
+                engine.ingest([event])
+                while (run := engine.runs_of_event(event.internal_id)[0]).ended_ms is None:
+                    await asyncio.sleep(0.001)
+                assert run.output == "done"
+                detail = (await http.get(f"/api/runs/{run.run_id}")).json()
+                return [line["name"] for line in detail["timeline"]]
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        *("StepError", "StepFailed", "Sleep", "WaitForEvent", "WaitForSignal", "InvokeFunction"),
+        *("Gateway", "AIGateway", "RunComplete", "SyncRunComplete", "DiscoveryRequest", "None"),
+        *("DeferAdd", "StepNotFound", ["StepRun"], 5),
+    ],
+)
+def test_a_checkpoint_with_an_op_that_ends_a_call_is_refused_and_saves_nothing(op: Any) -> None:
+    async def post(send: Callable[..., Awaitable[httpx.Response]], call: Call) -> None:
+        error = {"name": "E", "message": "m"}
+        answer = await send(STEP, {"op": op, "id": "b" * 40, "opts": {"url": "x"}, "error": error})
+        assert answer.status_code == 400
+        assert str(op) in answer.json()["error"]
+
+    assert "Shown" not in checkpointing(post)
+
+
+def test_a_checkpoint_takes_steps_that_ran_or_are_planned_and_keeps_their_display_name() -> None:
+    async def post(send: Callable[..., Awaitable[httpx.Response]], call: Call) -> None:
+        planned = {"op": "StepPlanned", "id": "b" * 40, "displayName": "Later"}
+        legacy = {"op": "Step", "id": "c" * 40, "data": 1, "displayName": "Old", "timing": {}}
+        assert (await send(STEP, planned, legacy)).status_code == 200
+        assert (await send(STEP)).status_code == 200, "twice is fine"
+
+    names = checkpointing(post)
+    assert [name for name in names if name in ("Shown", "Later", "Old")] == ["Shown", "Old"]
+
+
+def test_a_checkpoint_of_a_call_that_was_made_again_is_a_409() -> None:
+    statuses: list[list[int]] = []
+
+    async def post(send: Callable[..., Awaitable[httpx.Response]], call: Call) -> None:
+        generations = (call.generation, 0, None, "1", True, 1, 2, 3)
+        answers = [await send(generation_id=each) for each in generations]
+        statuses.append([answer.status_code for answer in answers])
+
+    checkpointing(post, retries=2)
+    assert statuses == [
+        [200, 200, 200, 200, 200, 200, 409, 409],
+        [200, 200, 200, 200, 200, 409, 200, 409],
+    ]

@@ -863,21 +863,6 @@ def test_a_run_can_end_inside_an_op_answer() -> None:
     assert (row.status, row.output, calls) == ("Completed", {"sum": 3}, 1)
 
 
-def test_a_fetch_fails_its_step_with_a_reason() -> None:
-    def body(_: dict[str, Any]) -> Flow:
-        try:
-            yield fetch("page")
-        except StepFailed as error:
-            return str(error)
-
-    async def script(stage: Stage) -> None:
-        await stage.send("test/f")
-        assert "cannot do step.fetch yet" in stage.run("f").output
-        assert stage.steps("f")[hashed("page")]["error"]["name"] == "GatewayError"
-
-    play(Scripted().add("f", body), script)
-
-
 def test_a_run_has_a_thousand_steps_and_no_more() -> None:
     ops = tuple(op("StepRun", f"s{n}", data=n) for n in range(999))
     row, calls = outcome_of(Ops(ops, 2), Ops((op("StepRun", "x"), op("StepRun", "y")), 2))
