@@ -12,17 +12,18 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from inngest_sdk import wire
 from inngest_sdk.client import Inngest
-from inngest_sdk.drive import drive_async
+from inngest_sdk.config import Streaming
 from inngest_sdk.endpoint import Entrypoint, finish
-from inngest_sdk.endpoint import serve as serve_request
 from inngest_sdk.errors import BodyTooLargeError, ProtocolError
 from inngest_sdk.http import Request, Response, header_map
 from inngest_sdk.public_url import encoded_path, forwarded_scheme, is_host, join
+from inngest_sdk.streaming import Streamed, serve_async
 from inngest_serverless.discovery import LazyClient, explain
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -30,10 +31,13 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Answer: TypeAlias = Response | Streamed[AsyncIterator[bytes]]
 
 # An Inngest server sends 4 MB at most, and has the app fetch what is larger (wire.md T12). The
 # bound keeps strangers from filling the memory; it leaves room for servers with higher limits.
 MAX_BODY_BYTES = 32 * 1024 * 1024
+
+FRONT = Entrypoint("asgi", "asgi", can_stream=True)
 
 LOG = logging.getLogger("inngest_serverless")
 
@@ -47,20 +51,20 @@ def serve(
     *,
     serve_origin: str | None = None,
     serve_path: str | None = None,
+    streaming: Streaming | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> ASGIApp:
     """Make an ASGI application for a client's functions. It answers on every path.
 
-    `serve_origin` and `serve_path` beat INNGEST_SERVE_ORIGIN and INNGEST_SERVE_PATH. Larger
-    bodies than `max_body_bytes` are answered 413.
+    `serve_origin` and `serve_path` beat INNGEST_SERVE_ORIGIN and INNGEST_SERVE_PATH; `streaming`
+    beats the client's and INNGEST_STREAMING. Larger bodies than `max_body_bytes` are answered 413.
 
         app = inngest_serverless.asgi.serve(client)
     """
-    return _application(
-        lambda: client,
-        Entrypoint("asgi", "asgi", serve_origin=serve_origin, serve_path=serve_path),
-        max_body_bytes,
+    entrypoint = replace(
+        FRONT, serve_origin=serve_origin, serve_path=serve_path, streaming=streaming
     )
+    return _application(lambda: client, entrypoint, max_body_bytes)
 
 
 def request_from(scope: Scope, body: bytes) -> Request:
@@ -73,15 +77,22 @@ def request_from(scope: Scope, body: bytes) -> Request:
 
 def messages_from(response: Response) -> tuple[Message, Message]:
     """Translate a response into the two messages that send it."""
-    headers = [
-        (name.encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.headers.items()
-    ]
-    headers.append((b"content-length", b"%d" % len(response.body)))
-    return (
-        {"type": "http.response.start", "status": response.status, "headers": headers},
-        {"type": "http.response.body", "body": response.body},
-    )
+    start = _start(response.status, response.headers)
+    start["headers"].append((b"content-length", b"%d" % len(response.body)))
+    return start, {"type": "http.response.body", "body": response.body}
+
+
+async def messages_of(streamed: Streamed[AsyncIterator[bytes]]) -> AsyncIterator[Message]:
+    """Translate a stream into the messages that send it, each when it is due."""
+    yield _start(streamed.status, streamed.headers)
+    async for chunk in streamed.chunks:
+        yield {"type": "http.response.body", "body": chunk, "more_body": True}
+    yield {"type": "http.response.body", "body": b""}
+
+
+def _start(status: int, headers: Mapping[str, str]) -> Message:
+    pairs = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": pairs}
 
 
 def _application(
@@ -110,6 +121,7 @@ async def _http(
     receive: Receive,
     send: Send,
 ) -> None:
+    response: Answer
     try:
         response = await _answer(client, entrypoint, max_body_bytes, scope, receive)
     except ClientGone:
@@ -122,11 +134,15 @@ async def _http(
         failure = ProtocolError(f"the ASGI entrypoint failed with {name}; see the server's log")
         response = finish(wire.refused(failure), entrypoint)
     try:
-        for message in messages_from(response):
-            await send(message)
+        if isinstance(response, Response):
+            for message in messages_from(response):
+                await send(message)
+        else:
+            async for message in messages_of(response):
+                await send(message)
     except OSError:
-        # The client left while its call was worked on. The call itself is done: the Inngest
-        # server will repeat it, and the steps that it reported are not lost, only their report.
+        # The client left while its call was worked on. The work goes on to its end, or is done:
+        # the Inngest server will repeat the call, and only the report of its steps is lost.
         LOG.info("the client hung up before its answer was sent")
 
 
@@ -136,7 +152,7 @@ async def _answer(
     max_body_bytes: int,
     scope: Scope,
     receive: Receive,
-) -> Response:
+) -> Answer:
     request = request_from(scope, await _body(scope, receive, max_body_bytes))
     try:
         found = client()
@@ -144,7 +160,7 @@ async def _answer(
         LOG.error("the Inngest app could not be loaded: %s", explain(error), exc_info=error)
         raise ProtocolError(explain(error)) from None
     # Not cancelled when the client hangs up: a step that has begun should end.
-    return await drive_async(serve_request(found, request, entrypoint, now=time.time()))
+    return await serve_async(found, request, entrypoint, now=time.time())
 
 
 async def _body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -216,4 +232,4 @@ def _host(scope: Scope, headers: MutableMapping[str, str]) -> str:
 
 
 # The app that INNGEST_APP names (see `discovery`), found when the server starts.
-app = _application(LazyClient(os.environ).get, Entrypoint("asgi", "asgi"), MAX_BODY_BYTES)
+app: ASGIApp = _application(LazyClient(os.environ).get, FRONT, MAX_BODY_BYTES)

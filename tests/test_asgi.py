@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 import uvicorn
 
 from inngest_sdk.client import Inngest
+from inngest_sdk.config import Streaming
 from inngest_sdk.endpoint import Entrypoint
 from inngest_sdk.function import TriggerEvent
 from inngest_serverless import asgi
@@ -244,22 +246,109 @@ def test_a_fault_of_the_server_is_answered_too() -> None:
     assert headers[b"x-inngest-sdk"]
 
 
+@asynccontextmanager
+async def served(app: asgi.ASGIApp) -> AsyncIterator[str]:
+    """The URL of the app under uvicorn."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, ws="none", log_level="warning"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/api/inngest"
+    server.should_exit = True
+    await serving
+
+
 def test_the_app_runs_under_a_real_server() -> None:
     async def ask() -> tuple[httpx.Response, httpx.Response]:
-        server = uvicorn.Server(uvicorn.Config(APP, port=0, ws="none", log_level="warning"))
-        serving = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}/api/inngest"
-        async with httpx.AsyncClient(trust_env=False) as web:
+        async with served(APP) as url, httpx.AsyncClient(trust_env=False) as web:
             description = await web.get(url)
             call = {"fnId": "shop-order", "stepId": "step"}
-            paid = await web.post(url, params=call, content=CALL)
-        server.should_exit = True
-        await serving
-        return description, paid
+            return description, await web.post(url, params=call, content=CALL)
 
     description, paid = asyncio.run(ask())
     assert description.json()["function_count"] == 2
     assert (paid.status_code, paid.json()) == (200, {"paid": "9,90 €"})
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def gated(streaming: Streaming, gate: asyncio.Event) -> asgi.ASGIApp:
+    """An app whose function waits for the gate, and whose streams beat fast."""
+    client = Inngest(app_id="shop", is_production=False, streaming=streaming)
+
+    @client.create_function(fn_id="order", trigger=TriggerEvent(event="shop/order.placed"))
+    async def order(ctx: Any) -> object:
+        await gate.wait()
+        return {"paid": "9,90 €"}
+
+    front = Entrypoint("asgi", "asgi", can_stream=True, heartbeat_seconds=0.001)
+    return asgi._application(lambda: client, front, asgi.MAX_BODY_BYTES)
+
+
+@pytest.mark.parametrize("streaming", [Streaming.ALLOW, Streaming.FORCE])
+def test_a_slow_answer_comes_bit_by_bit_from_a_real_server(streaming: Streaming) -> None:
+    async def ask() -> tuple[httpx.Response, list[bytes], bytes]:
+        gate = asyncio.Event()
+        async with served(gated(streaming, gate)) as url, httpx.AsyncClient(trust_env=False) as web:
+            call = {"fnId": "shop-order", "stepId": "step"}
+            async with web.stream("POST", url, params=call, content=CALL) as response:
+                chunks = response.aiter_raw()
+                early = [await anext(chunks), await anext(chunks)]
+                gate.set()
+                return response, early, b"".join([chunk async for chunk in chunks])
+
+    response, early, rest = asyncio.run(ask())
+    assert response.status_code == 201
+    assert response.headers["x-inngest-req-version"] == "2"
+    assert "content-length" not in response.headers
+    assert b"".join(early).isspace()
+    document = json.loads(rest)
+    assert (document["status"], json.loads(document["body"])) == (200, {"paid": "9,90 €"})
+
+
+def test_an_answer_that_is_soon_ready_is_no_stream() -> None:
+    app = asgi.serve(shop(), streaming=Streaming.ALLOW)
+    scope = scope_of("POST", "/?fnId=shop-order&stepId=step")
+    status, headers, said = answer_of(exchange(app, scope, request(CALL)))
+    assert (status, said) == (200, {"paid": "9,90 €"})
+    assert b"server-timing" in headers
+
+
+def test_a_stream_that_is_forced_begins_at_once() -> None:
+    app = asgi.serve(shop(), streaming=Streaming.FORCE)
+    scope = scope_of("POST", "/?fnId=shop-order&stepId=step")
+    start, first, document, end = exchange(app, scope, request(CALL))
+    assert (start["status"], first["body"], json.loads(document["body"])["status"]) == (
+        *(201, b" "),
+        200,
+    )
+    assert [message.get("more_body", False) for message in (first, document, end)] == [
+        *(True, True),
+        False,
+    ]
+
+
+def test_a_client_that_hangs_up_leaves_its_work_to_end() -> None:
+    async def hang_up() -> bool:
+        gate, ended = asyncio.Event(), asyncio.Event()
+        client = Inngest(app_id="shop", is_production=False)
+
+        @client.create_function(fn_id="order", trigger=TriggerEvent(event="shop/order.placed"))
+        async def order(ctx: Any) -> None:
+            await gate.wait()
+            ended.set()
+
+        async def receive() -> Message:
+            return request(CALL)
+
+        async def send(message: Any) -> None:
+            gate.set()
+            raise OSError("the connection is closed")
+
+        scope = scope_of("POST", "/?fnId=shop-order&stepId=step")
+        await asgi.serve(client, streaming=Streaming.FORCE)(scope, receive, send)
+        return await ended.wait()
+
+    assert asyncio.run(hang_up())

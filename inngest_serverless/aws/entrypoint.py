@@ -15,6 +15,7 @@ from typing import Any
 
 from inngest_sdk import wire
 from inngest_sdk.client import Inngest
+from inngest_sdk.config import Streaming
 from inngest_sdk.drive import drive
 from inngest_sdk.endpoint import Entrypoint, finish, too_large
 from inngest_sdk.endpoint import serve as serve_request
@@ -47,19 +48,26 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def serve(
-    client: Inngest, *, serve_origin: str | None = None, serve_path: str | None = None
+    client: Inngest,
+    *,
+    serve_origin: str | None = None,
+    serve_path: str | None = None,
+    streaming: Streaming | None = None,
 ) -> Callable[[Any, Any], dict[str, Any]]:
     """Make a Lambda handler for a client's functions.
 
-    `serve_origin` and `serve_path` beat INNGEST_SERVE_ORIGIN and INNGEST_SERVE_PATH. What comes
-    back is a plain function that decorators for Lambda handlers can wrap.
+    `serve_origin` and `serve_path` beat INNGEST_SERVE_ORIGIN and INNGEST_SERVE_PATH; `streaming`
+    beats the client's and INNGEST_STREAMING. What comes back is a plain function that decorators
+    for Lambda handlers can wrap.
 
         handler = inngest_serverless.aws.serve(client)
     """
     environment = Environment.from_env(os.environ)
 
     def handler(event: Any, context: Any) -> dict[str, Any]:
-        return _answer(lambda: client, event, context, environment, serve_origin, serve_path)
+        return _answer(
+            lambda: client, event, context, environment, serve_origin, serve_path, streaming
+        )
 
     return handler
 
@@ -90,6 +98,7 @@ def _answer(
     environment: Environment,
     serve_origin: str | None = None,
     serve_path: str | None = None,
+    streaming: Streaming | None = None,
 ) -> dict[str, Any]:
     door = front_door(event)
     if isinstance(door, NotHttp):
@@ -101,6 +110,7 @@ def _answer(
         serve_path=serve_path,
         max_response_bytes=door.max_answer_bytes - ENVELOPE_BYTES,
         limit_name=door.limit_name,
+        streaming=streaming,
     )
     try:
         response = _response(app, event, context, door, entrypoint)

@@ -193,7 +193,7 @@ class Checkpoints:
             "ts": int(at * 1000),
             "steps": self.buffer,
         }
-        headers = {"content-type": "application/json", "x-inngest-sdk": wire.SDK}
+        headers = {**call.trace, "content-type": "application/json", "x-inngest-sdk": wire.SDK}
         if config.env is not None:
             headers["x-inngest-env"] = config.env
         url = f"{config.api_origin}/v1/checkpoint/{call.run_id}/async"

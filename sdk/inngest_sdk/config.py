@@ -5,6 +5,7 @@ Arguments beat the environment, which beats the defaults. Everything wrong is re
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -30,6 +31,18 @@ _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _SIGNING_KEY = re.compile(r"(signkey-\w+-)?([0-9a-fA-F]{2})+")
 _SECRET_REFERENCES = ("ssm:", "secretsmanager:", "gcp-secret:", "keyvault:")
+
+
+class Streaming(enum.Enum):
+    """Whether an answer that takes long is streamed, for front ends that cut silent connections.
+
+    DISABLE (the default): never. ALLOW: where the platform can, when the answer takes longer than
+    three seconds. FORCE: always, and the platform must be able to.
+    """
+
+    ALLOW = "allow"
+    DISABLE = "disable"
+    FORCE = "force"
 
 
 class Secret:
@@ -77,6 +90,7 @@ class Config:
     serve_path: str | None = None
     allow_in_band_sync: bool = True
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
+    streaming: Streaming = Streaming.DISABLE
 
     @property
     def signing_keys(self) -> tuple[str, ...]:
@@ -96,6 +110,7 @@ class Config:
         is_production: bool | None = None,
         request_timeout: int | timedelta | None = None,
         signing_key: str | None = None,
+        streaming: Streaming | None = None,
     ) -> Config:
         """Settle every setting from these arguments and the environment (this process's, unless
         `environ` is given). An int of `request_timeout` is milliseconds.
@@ -131,6 +146,9 @@ class Config:
             serve_path=settings.read("INNGEST_SERVE_PATH", path),
             allow_in_band_sync=True if allow_in_band_sync is None else allow_in_band_sync,
             request_timeout=DEFAULT_REQUEST_TIMEOUT if timeout is None else timeout,
+            streaming=settings.check("streaming", streaming, _streaming_argument)
+            or settings.read("INNGEST_STREAMING", _streaming)
+            or Streaming.DISABLE,
         )
         settings.complain()
         return config
@@ -148,6 +166,16 @@ class Config:
         )
         settings.complain()
         return config
+
+    def streamed(self, streaming: Streaming | None) -> Streaming:
+        """Return what a front door's own argument settles, or this config where it says nothing.
+
+        Raises ConfigError.
+        """
+        settings = _Settings({})
+        settled = settings.check("streaming", streaming, _streaming_argument) or self.streaming
+        settings.complain()
+        return settled
 
 
 class _Settings:
@@ -228,6 +256,25 @@ def _switch_or_url(value: str) -> tuple[bool, str | None]:
         return _switch(value), None
     except ValueError:
         raise ValueError(f"is {value!r}; it takes 1, 0, or the dev server's URL") from None
+
+
+def _streaming(value: str) -> Streaming:
+    try:
+        return Streaming(value.lower())
+    except ValueError:
+        pass
+    try:
+        return Streaming.ALLOW if _switch(value) else Streaming.DISABLE
+    except ValueError:
+        raise ValueError(f"is {value!r}; it takes allow (or 1), disable (or 0), or force") from None
+
+
+def _streaming_argument(value: object) -> Streaming:
+    if isinstance(value, Streaming):
+        return value
+    raise ValueError(
+        f"is {value!r}; it takes Streaming.ALLOW, Streaming.DISABLE or Streaming.FORCE"
+    )
 
 
 def _seconds(value: object) -> float:

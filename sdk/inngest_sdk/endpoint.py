@@ -6,14 +6,29 @@ here, errors become responses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from inngest_sdk import signing, wire
 from inngest_sdk.api import fetch_with_keys
+from inngest_sdk.approval_link import is_followed
 from inngest_sdk.checkpoint import Checkpoints, allowed, settled
 from inngest_sdk.client import Inngest, RegisteredHandler
-from inngest_sdk.effects import Flow, Outcome, Raised, Reported, Returned, invoke
+from inngest_sdk.config import Streaming
+from inngest_sdk.effects import (
+    AsyncDriver,
+    Driver,
+    Flow,
+    Invocation,
+    Now,
+    Outcome,
+    Raised,
+    Reported,
+    Returned,
+    invoke,
+)
 from inngest_sdk.errors import (
     BodyTooLargeError,
     ConfigError,
@@ -31,8 +46,9 @@ from inngest_sdk.errors import (
 from inngest_sdk.failure import error_json, is_retriable, retry_after
 from inngest_sdk.http import Request, Response, dumps
 from inngest_sdk.introspection import inspect
-from inngest_sdk.invocation import FunctionCall, result_json
+from inngest_sdk.invocation import FunctionCall, checked
 from inngest_sdk.registration import register, sync_url
+from inngest_sdk.sending import tracing
 
 MAX_REQUEST = 100 * 1024 * 1024  # bytes; the Go SDK's default, far above what servers send
 
@@ -43,7 +59,9 @@ class Entrypoint:
 
     `framework` and `platform` are named to the server. `serve_origin` and `serve_path` are the
     code's arguments: they beat the environment, which beats the request's URL. Answers over
-    `max_response_bytes` become an error that names the limit, `limit_name`.
+    `max_response_bytes` become an error that names the limit, `limit_name`. `streaming` is the
+    code's argument too; `can_stream` says that the platform passes bytes on as they come, and
+    `heartbeat_seconds` how often a stream shows that it is alive (see `streaming`).
     """
 
     framework: str
@@ -52,6 +70,38 @@ class Entrypoint:
     serve_path: str | None = None
     max_response_bytes: int = wire.MAX_RESPONSE
     limit_name: str = "the Inngest server"
+    streaming: Streaming | None = None
+    can_stream: bool = False
+    heartbeat_seconds: float = 3.0
+
+
+@dataclass
+class Timing:
+    """How long each part of an answer has taken so far, for its server-timing header (wire.md A1).
+
+    `started` is Unix seconds.
+    """
+
+    started: float
+    parts: str = ""
+    _last: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._last = self.started
+
+    def end(self, part: str) -> Flow[None]:
+        """Note that this part has ended now, and that the next begins."""
+        at: float = yield Now()
+        self.parts += f"{part};dur={_milliseconds(at - self._last)}, "
+        self._last = at
+
+    def header(self, at: float) -> str:
+        """The header's value for an answer that is complete at this time: milliseconds."""
+        return f"{self.parts}total;dur={_milliseconds(at - self.started)}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f}" if seconds > 0 else "0"  # a clock may have been set back
 
 
 def serve(
@@ -67,8 +117,15 @@ def serve(
     `now` is Unix seconds, as is `deadline`, when the platform would kill the call; None where it
     does not say.
     """
+    key = None
+    timing = Timing(now)
     try:
-        response = yield from _answer(client, request, entrypoint, now, deadline)
+        if is_followed(request):
+            from inngest_sdk.approval_page import answer  # loaded by apps that ask for approvals
+
+            return (yield from answer(client, request, now))
+        key = _admitted(client, request, now)
+        response = yield from _answer(client, request, entrypoint, key, timing, deadline)
     except ProtocolError as error:
         if isinstance(error, SignatureInvalidError):
             # The answer does not say why, so the log has to.
@@ -79,7 +136,15 @@ def serve(
     except Exception as error:
         client.logger.exception("inngest: a request could not be answered")
         response = wire.failed(error_json(error), retriable=True)
-    return finish(response, entrypoint)
+    response = finish(response, entrypoint)
+    if wire.HANDLED in response.headers:
+        return response
+    at: float = yield Now()
+    headers = {**response.headers, "server-timing": timing.header(at)}
+    if key is not None:
+        # By the key that vouched for the request: the server may know no other (wire.md A11).
+        headers[signing.HEADER] = signing.sign(key, response.body, int(at))
+    return Response(response.status, headers, response.body)
 
 
 def finish(response: Response, entrypoint: Entrypoint) -> Response:
@@ -90,7 +155,7 @@ def finish(response: Response, entrypoint: Entrypoint) -> Response:
     if wire.HANDLED in response.headers:
         return response
     common = wire.sdk_headers(entrypoint.framework, entrypoint.platform)
-    return replace(response, headers={**common, **response.headers})
+    return Response(response.status, {**common, **response.headers}, response.body)
 
 
 def too_large(size: int, limit: int, limit_name: str) -> Response:
@@ -103,22 +168,28 @@ def too_large(size: int, limit: int, limit_name: str) -> Response:
     )
 
 
-def _answer(
-    client: Inngest,
-    request: Request,
-    entrypoint: Entrypoint,
-    now: float,
-    deadline: float | None,
-) -> Flow[Response]:
+def _admitted(client: Inngest, request: Request, now: float) -> str | None:
+    """The key that vouches for a request that may come in; None for none."""
     if len(request.body) > MAX_REQUEST:
         raise BodyTooLargeError(
             f"the request has {len(request.body):,} bytes; at most {MAX_REQUEST:,}"
         )
-    key = _verified_key(client, request, now)
+    return _verified_key(client, request, now)
+
+
+def _answer(
+    client: Inngest,
+    request: Request,
+    entrypoint: Entrypoint,
+    key: str | None,
+    timing: Timing,
+    deadline: float | None,
+) -> Flow[Response]:
     _check_server_kind(client, request, verified=key is not None)
     if request.method == "GET":
         return _introspect(client, request, entrypoint, verified=key is not None)
     if request.method == "PUT":
+        _check_streaming(client, entrypoint)
         url = sync_url(request.url, client.config, entrypoint.serve_origin, entrypoint.serve_path)
         return (
             yield from register(
@@ -127,7 +198,6 @@ def _answer(
                 url,
                 framework=entrypoint.framework,
                 platform=entrypoint.platform,
-                now=now,
                 verified=key is not None,
                 serve_origin=entrypoint.serve_origin,
                 serve_path=entrypoint.serve_path,
@@ -138,9 +208,15 @@ def _answer(
             f"{request.method} means nothing here; GET introspects, PUT registers, POST calls"
         )
     _require_signature(client, verified=key is not None)
-    if request.query.get("probe") == "trust":
-        return _prove_trust(key, now)
-    return (yield from _call(client, request, now, deadline))
+    if is_trust_probe(request):
+        return Response(200, {}, dumps({}))  # what proves it is the signature of every answer
+    _check_streaming(client, entrypoint)
+    return (yield from _call(client, request, entrypoint, timing, deadline))
+
+
+def is_trust_probe(request: Request) -> bool:
+    """Whether a POST asks for a proof of our key, and calls no function (wire.md A5)."""
+    return request.query.get("probe") == "trust"
 
 
 def _verified_key(client: Inngest, request: Request, now: float) -> str | None:
@@ -179,6 +255,16 @@ def _check_server_kind(client: Inngest, request: Request, *, verified: bool) -> 
     )
 
 
+def _check_streaming(client: Inngest, entrypoint: Entrypoint) -> None:
+    settled = client.config.streamed(entrypoint.streaming)
+    if settled is Streaming.FORCE and not entrypoint.can_stream:
+        raise ConfigError(
+            f"streaming is set to 'force', but this platform ({entrypoint.framework}) cannot "
+            "stream answers; set INNGEST_STREAMING (or streaming=) to 'allow', which streams only "
+            "where the platform can, or to 'disable'"
+        )
+
+
 def _introspect(
     client: Inngest, request: Request, entrypoint: Entrypoint, *, verified: bool
 ) -> Response:
@@ -189,26 +275,55 @@ def _introspect(
     return Response(200, {}, dumps(body))
 
 
-def _prove_trust(key: str | None, now: float) -> Response:
-    body = dumps({})
-    headers = {} if key is None else {"x-inngest-signature": signing.sign(key, body, int(now))}
-    return Response(200, headers, body)
-
-
-def _call(client: Inngest, request: Request, now: float, deadline: float | None) -> Flow[Response]:
+def _call(
+    client: Inngest,
+    request: Request,
+    entrypoint: Entrypoint,
+    timing: Timing,
+    deadline: float | None,
+) -> Flow[Response]:
     handler = _handler(client, request)
     call = wire.parse_call(request.body, request.headers)
+    yield from timing.end("parse")
     if call.use_api:
         call = yield from _with_state(client, call)
+        yield from timing.end("state")
     if not call.events:
         call = replace(call, events=(call.event,))
     step = request.query.get("stepId", wire.ROOT_STEP)
     target = None if step == wire.ROOT_STEP else step
-    checkpoints = _checkpoints(client, handler, call, target, now, deadline)
-    outcome = yield from invoke(
-        FunctionCall(client, handler, call, target, checkpoints, raw_request=request)
+    checkpoints = _checkpoints(client, handler, call, target, timing.started, deadline)
+    origin, path = entrypoint.serve_origin, entrypoint.serve_path
+    app_url = partial(sync_url, request.url, client.config, origin, path)
+    invocation = FunctionCall(
+        client, handler, call, target, checkpoints, request, deadline, app_url
     )
+    outcome = yield from invoke(Traced(invocation, call.trace) if call.trace else invocation)
+    yield from timing.end("function")
     return _reply(client, handler, outcome)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """An invocation whose events, where it sends any, belong to the trace of its call."""
+
+    invocation: Invocation
+    trace: Mapping[str, str]
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the user function is a coroutine function."""
+        return self.invocation.is_async
+
+    def run(self, drive: Driver) -> Outcome:
+        """Run a sync function to its outcome."""
+        with tracing(self.trace):
+            return self.invocation.run(drive)
+
+    async def run_async(self, drive: AsyncDriver) -> Outcome:
+        """Run an async function to its outcome, on the running loop."""
+        with tracing(self.trace):
+            return await self.invocation.run_async(drive)
 
 
 def _checkpoints(
@@ -256,7 +371,7 @@ def _with_state(client: Inngest, call: wire.Call) -> Flow[wire.Call]:
 
 def _fetch_state(client: Inngest, call: wire.Call, what: str) -> Flow[Any]:
     url = f"{client.config.api_origin}/v0/runs/{call.run_id}/{what}"
-    headers = {"x-inngest-sdk": wire.SDK}
+    headers = {**call.trace, "x-inngest-sdk": wire.SDK}
     if client.config.env is not None:
         headers["x-inngest-env"] = client.config.env
     try:
@@ -298,7 +413,7 @@ def _returned(
     ops: tuple[dict[str, Any], ...],
 ) -> Response:
     try:
-        result = result_json(client, handler, value)
+        result = checked(handler, value)
     except Exception as error:
         return _raised(error)
     return wire.completed(ops, result) if ops else wire.returned(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -56,11 +57,32 @@ class Response:
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
+# The server reads numbers into doubles, the largest of which has this many digits (wire.md T10).
+_DIGITS = 309
+# So many digits in a row leave 18 in a row where only each 17th character is looked at.
+_MANY_DIGITS = re.compile("[0-9]{18}")
+
 
 def dumps(value: Any) -> bytes:
     """Compact UTF-8 JSON, as checkers that compare bytes want it (wire.md T24).
 
-    Raises TypeError or ValueError for what JSON cannot hold; NaN, infinities and lone surrogates
-    are such.
+    Raises TypeError or ValueError for what JSON cannot hold, or no server reads: NaN, infinities,
+    integers beyond about 1.8e308, lone surrogates, and what is nested too deeply.
     """
-    return _ENCODER.encode(value).encode()
+    try:
+        text = _ENCODER.encode(value)
+        if len(text) >= _DIGITS and _MANY_DIGITS.search(text[::17]):
+            json.loads(text, parse_int=_check_integer)
+    except RecursionError:
+        raise ValueError(
+            "it is nested too deeply for JSON encoders; keep it as a flat list, or as a string"
+        ) from None
+    return text.encode()
+
+
+def _check_integer(digits: str) -> None:
+    if float(digits) in (float("inf"), float("-inf")):
+        raise ValueError(
+            f"the integer {digits[:12]}... of {len(digits.lstrip('-'))} digits is beyond what "
+            "JSON numbers hold, about 1.8e308; send it as a string"
+        )

@@ -1,7 +1,7 @@
 """Telling the server which functions the app has, and where (wire.md A2, A3).
 
 Out of band, a PUT only makes the app call the server's API with its own key: so anybody may send
-it. In band, the PUT's own answer is the registration: so it must be signed, and so is the answer.
+it. In band, the PUT's own answer is the registration: so it must be signed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
 
-from inngest_sdk import signing, wire
+from inngest_sdk import wire
 from inngest_sdk.api import fetch_with_keys
 from inngest_sdk.client import Inngest
 from inngest_sdk.config import Config
@@ -40,7 +40,6 @@ def register(
     *,
     framework: str,
     platform: str,
-    now: float,
     verified: bool,
     serve_origin: str | None = None,
     serve_path: str | None = None,
@@ -57,7 +56,7 @@ def register(
         _check_signed(client.config, verified)
         base = _url_in(request.body)
         url = sync_url(base, client.config, serve_origin, serve_path)
-        return _register_in_band(client, request, url, framework, platform, now)
+        return _register_in_band(client, request, url, framework, platform)
     return (yield from _register_out_of_band(client, request, url, framework, platform))
 
 
@@ -183,7 +182,7 @@ def _how_to_reach(config: Config) -> str:
 
 
 def _register_in_band(
-    client: Inngest, request: Request, url: str, framework: str, platform: str, now: float
+    client: Inngest, request: Request, url: str, framework: str, platform: str
 ) -> Response:
     config = client.config
     answer = {
@@ -203,11 +202,6 @@ def _register_in_band(
     }
     body = dumps({key: value for key, value in answer.items() if value is not None or key == "env"})
     headers = {"content-type": "application/json", SYNC_KIND: IN_BAND}
-    if config.signing_keys:
-        # With the key that the server used: while keys are rotated it may know no other.
-        given = request.headers.get(signing.HEADER)
-        key = signing.verify(request.body, given, config.signing_keys, now)
-        headers[signing.HEADER] = signing.sign(key, body, int(now))
     return Response(200, headers, body)
 
 

@@ -12,6 +12,8 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -38,6 +40,19 @@ TRIES = 5
 
 # A dev server takes any key, but there must be one in the URL.
 DEV_EVENT_KEY = "NO_EVENT_KEY_SET"
+
+_trace: ContextVar[Mapping[str, str] | None] = ContextVar("inngest_trace", default=None)
+
+
+@contextmanager
+def tracing(trace: Mapping[str, str]) -> Iterator[None]:
+    """Put these headers on the requests of all that is sent within: events belong to the trace of
+    the call that sends them."""
+    token = _trace.set(trace)
+    try:
+        yield
+    finally:
+        _trace.reset(token)
 
 
 def send_flow(config: Config, events: Sequence[Event], seed: str) -> Flow[list[str]]:
@@ -83,6 +98,7 @@ def _url(config: Config) -> str:
 
 def _headers(config: Config, seed: str) -> dict[str, str]:
     headers = {
+        **(_trace.get() or {}),
         "content-type": "application/json",
         "user-agent": wire.SDK,
         "x-inngest-sdk": wire.SDK,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from inngest_sdk.errors import BodyInvalidError, ProtocolError, SignatureInvalidError
@@ -41,7 +41,8 @@ class Call:
     """One call of a function, as the server asked for it.
 
     `steps` maps step hash to memoized value; `stack` lists the hashes in the order in which the
-    steps finished. `max_attempts` may be unknown.
+    steps finished. `max_attempts` may be unknown. `trace` are the headers that tell whose trace the
+    call is part of; requests that are made for it carry them on.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class Call:
     request_id: str | None = None
     qi_id: str | None = None
     generation: int = 0
+    trace: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_final_attempt(self) -> bool:
@@ -100,7 +102,17 @@ def parse_call(body: bytes, headers: Mapping[str, str]) -> Call:
         request_id=_optional_text(ctx.get("request_id"), "ctx.request_id"),
         qi_id=_optional_text(ctx.get("qi_id"), "ctx.qi_id"),
         generation=_generation(ctx, headers),
+        trace=_trace(headers),
     )
+
+
+def _trace(headers: Mapping[str, str]) -> dict[str, str]:
+    # Not what no HTTP client would send on.
+    return {
+        name: value
+        for name in ("traceparent", "tracestate")
+        if (value := headers.get(name)) and value.isascii() and value.isprintable()
+    }
 
 
 def _generation(ctx: Mapping[str, Any], headers: Mapping[str, str]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inngest_sdk.config import Config, Secret
+from inngest_sdk.config import Config, Secret, Streaming
 from inngest_sdk.errors import ConfigError
 
 CLOUD = ("https://api.inngest.com", "https://inn.gs")
@@ -151,6 +151,8 @@ def test_a_host_that_names_its_branch_names_the_environment(name: str) -> None:
         ("INNGEST_SERVE_PATH", "https://shop.example/jobs"),
         ("INNGEST_SERVE_PATH", "/jobs?code=1"),
         ("INNGEST_ALLOW_IN_BAND_SYNC", "perhaps"),
+        ("INNGEST_STREAMING", "sometimes"),
+        ("INNGEST_STREAMING", "2"),
     ],
 )
 def test_a_bad_value_is_reported_with_its_variable(name: str, value: str) -> None:
@@ -159,6 +161,43 @@ def test_a_bad_value_is_reported_with_its_variable(name: str, value: str) -> Non
 
     assert caught.value.message.startswith(f"{name} is {value!r}")
     assert "it takes" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "argument", "streaming"),
+    [
+        ("", None, Streaming.DISABLE),
+        ("allow", None, Streaming.ALLOW),
+        ("FORCE", None, Streaming.FORCE),
+        ("disable\n", None, Streaming.DISABLE),
+        ("1", None, Streaming.ALLOW),
+        ("true", None, Streaming.ALLOW),
+        ("off", None, Streaming.DISABLE),
+        ("force", Streaming.DISABLE, Streaming.DISABLE),
+        ("disable", Streaming.ALLOW, Streaming.ALLOW),
+    ],
+)
+def test_streaming_is_the_argument_then_the_variable_then_off(
+    said: str, argument: Streaming | None, streaming: Streaming
+) -> None:
+    config = Config.from_env({"INNGEST_STREAMING": said}, streaming=argument)
+
+    assert config.streaming is streaming
+
+
+def test_a_front_doors_own_streaming_beats_all_others() -> None:
+    config = Config(streaming=Streaming.FORCE)
+
+    assert config.streamed(None) is Streaming.FORCE
+    assert config.streamed(Streaming.DISABLE) is Streaming.DISABLE
+
+
+def test_streaming_takes_no_text_in_code() -> None:
+    text: Any = "force"
+
+    for settle in (lambda: Config.from_env({}, streaming=text), lambda: Config().streamed(text)):
+        with pytest.raises(ConfigError, match=r"streaming is 'force'; it takes Streaming\.ALLOW"):
+            settle()
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5, "10s", timedelta(0)])
