@@ -61,7 +61,7 @@ class HttpServer:
         self._answer = answer
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
-        self.address = ""
+        self.address: str = ""
 
     async def open(self, host: str, port: int = 0) -> None:
         """Listen on `host`:`port` (0: any free one) and set `address`. Raises OSError."""

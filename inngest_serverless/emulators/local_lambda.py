@@ -68,7 +68,7 @@ class LocalLambda:
         on_log: Callable[[str], None] | None = None,
     ) -> None:
         self.config = config
-        self.cold_starts = 0
+        self.cold_starts: int = 0
         self._host, self._port = host, port
         self._log = on_log or self._log_to_stderr
         self._front_door = HttpServer(self._answer)

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from inngest_sdk.checkpoint import Checkpointing, Server
-from inngest_sdk.config import Config
+from inngest_sdk.config import Config, Streaming
 from inngest_sdk.errors import FunctionConfigInvalidError, SendEventsError
+from inngest_sdk.event_types import EventReader, EventType, check_annotation, plain, triggers_of
 from inngest_sdk.events import Event, SendEventsResult
 from inngest_sdk.flow_control import (
     Batch,
@@ -24,9 +25,18 @@ from inngest_sdk.flow_control import (
     Timeouts,
 )
 from inngest_sdk.function import Decorator, Function, Options, Trigger, check_id
-from inngest_sdk.middleware import Chain, UninitializedMiddleware, await_hooks, call_hooks
+from inngest_sdk.middleware import (
+    Chain,
+    UninitializedMiddleware,
+    await_hooks,
+    call_hooks,
+    register,
+)
 from inngest_sdk.sending import send_flow
 from inngest_sdk.serializer import NoOutputType, Serializer
+
+if TYPE_CHECKING:
+    from inngest_sdk.realtime import SubscriptionToken, Topic  # loaded when they are used
 
 T = TypeVar("T")
 Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
@@ -34,12 +44,14 @@ Logger: TypeAlias = "logging.Logger | logging.LoggerAdapter[Any]"
 
 @dataclass(frozen=True)
 class RegisteredHandler:
-    """What to call for a function's id; `function` is the one that the handler belongs to."""
+    """What to call for a function's id; `function` is the one that the handler belongs to, and
+    `reader`, if there is one, reads the events that start it."""
 
     callable: Callable[..., Any]
     is_async: bool
     output_type: object
     function: Function[Any]
+    reader: EventReader | None = None
 
 
 class Inngest:
@@ -74,11 +86,12 @@ class Inngest:
         request_timeout: int | timedelta | None = None,
         serializer: Serializer | None = None,
         signing_key: str | None = None,
+        streaming: Streaming | None = None,
     ) -> None:
         check_id("app_id", app_id)
         self.app_id = app_id
         self.app_version = app_version
-        self.config = Config.from_env(
+        self.config: Config = Config.from_env(
             api_base_url=api_base_url,
             env=env,
             event_api_base_url=event_api_base_url,
@@ -86,12 +99,13 @@ class Inngest:
             is_production=is_production,
             request_timeout=request_timeout,
             signing_key=signing_key,
+            streaming=streaming,
         )
         self.logger: Logger = logging.getLogger("inngest") if logger is None else logger
         self.serializer = serializer
-        self.middleware: list[UninitializedMiddleware] = list(middleware or ())
+        self.middleware: list[UninitializedMiddleware] = register(middleware or (), self)
         self.checkpointing = checkpointing
-        self.server = Server(self.config)
+        self.server: Server = Server(self.config)
         self.functions: dict[str, Function[Any]] = {}
         self._handlers: dict[str, RegisteredHandler] = {}
 
@@ -112,7 +126,7 @@ class Inngest:
 
     def add_middleware(self, middleware: UninitializedMiddleware) -> None:
         """Put another middleware behind those that the client has."""
-        self.middleware.append(middleware)
+        self.middleware += register([middleware], self)
 
     def set_logger(self, logger: Logger) -> None:
         """Log to this logger from now on."""
@@ -122,7 +136,7 @@ class Inngest:
         self,
         *,
         fn_id: str,
-        trigger: Trigger | Sequence[Trigger],
+        trigger: Trigger | EventType[Any] | Sequence[Trigger | EventType[Any]],
         name: str | None = None,
         retries: int | None = None,
         batch_events: Batch | None = None,
@@ -165,9 +179,7 @@ class Inngest:
             timeouts=timeouts,
             singleton=singleton,
         )
-        triggers: tuple[Any, ...] = (
-            tuple(trigger) if isinstance(trigger, (list, tuple)) else (trigger,)
-        )
+        triggers = triggers_of(trigger)
 
         def decorate(handler: Callable[[Any], Any]) -> Function[Any]:
             function: Function[Any] = Function(
@@ -181,7 +193,9 @@ class Inngest:
                 output_type=output_type,
                 middleware=tuple(middleware or ()),
             )
+            check_annotation(fn_id, handler, triggers)
             self._add(function)
+            register(function.middleware, self, function)
             return function
 
         # A function that returns an overloaded one cannot be written otherwise.
@@ -192,7 +206,7 @@ class Inngest:
         return self._handlers.get(fn_id)
 
     async def send(
-        self, events: Event | list[Event], *, skip_middleware: bool = False
+        self, events: Event[Any] | Sequence[Event[Any]], *, skip_middleware: bool = False
     ) -> list[str]:
         """Send one event or several, and return their ids, in order.
 
@@ -202,16 +216,80 @@ class Inngest:
         Raises SendEventsError, with the ids of those that were accepted, and ConfigError without
         an event key in cloud mode.
         """
+        import asyncio
 
-        chain = Chain(() if skip_middleware else self.middleware, self, None)
+        chain = Chain(() if skip_middleware else self.middleware, self, None, asyncio.to_thread)
         return await self.send_through(chain, events)
 
-    def send_sync(self, events: Event | list[Event], *, skip_middleware: bool = False) -> list[str]:
+    def send_sync(
+        self, events: Event[Any] | Sequence[Event[Any]], *, skip_middleware: bool = False
+    ) -> list[str]:
         """Do what `send` does, blocking."""
         chain = Chain(() if skip_middleware else self.middleware, self, None)
         return self.send_sync_through(chain, events)
 
-    async def send_through(self, chain: Chain, events: Event | Sequence[Event]) -> list[str]:
+    async def send_signal(self, signal: str, data: object = None) -> str:
+        """Send a signal to the run that waits for it (`step.wait_for_signal`), and return that
+        run's id. `data` is any JSON, 4 MB at most.
+
+        Raises SignalNotAwaitedError when no run waits, and SendSignalError.
+        """
+        from inngest_sdk.drive import drive_async
+        from inngest_sdk.signals import send_signal_flow
+
+        return await drive_async(send_signal_flow(self.config, signal, data))
+
+    def send_signal_sync(self, signal: str, data: object = None) -> str:
+        """Do what `send_signal` does, blocking."""
+        from inngest_sdk.drive import drive
+        from inngest_sdk.signals import send_signal_flow
+
+        return drive(send_signal_flow(self.config, signal, data))
+
+    async def publish(self, topic: Topic[T], message: T) -> None:
+        """Send a message to those who watch a topic now; it is not kept for others.
+
+        Raises RealtimeError.
+        """
+        from inngest_sdk.drive import drive_async
+        from inngest_sdk.realtime import publish_flow
+
+        data = topic.dump(message)
+        await drive_async(publish_flow(self.config, topic.channel, topic.name, data))
+
+    def publish_sync(self, topic: Topic[T], message: T) -> None:
+        """Do what `publish` does, blocking."""
+        from inngest_sdk.drive import drive
+        from inngest_sdk.realtime import publish_flow
+
+        data = topic.dump(message)
+        drive(publish_flow(self.config, topic.channel, topic.name, data))
+
+    async def subscription_token(
+        self, channel: str, topics: Sequence[str | Topic[Any]]
+    ) -> SubscriptionToken:
+        """Get a token with which a browser may watch these topics of a channel, for a start within
+        a minute.
+
+        Raises RealtimeError.
+        """
+        from inngest_sdk.drive import drive_async
+        from inngest_sdk.realtime import token_flow
+
+        return await drive_async(token_flow(self.config, channel, topics))
+
+    def subscription_token_sync(
+        self, channel: str, topics: Sequence[str | Topic[Any]]
+    ) -> SubscriptionToken:
+        """Do what `subscription_token` does, blocking."""
+        from inngest_sdk.drive import drive
+        from inngest_sdk.realtime import token_flow
+
+        return drive(token_flow(self.config, channel, topics))
+
+    async def send_through(
+        self, chain: Chain, events: Event[Any] | Sequence[Event[Any]]
+    ) -> list[str]:
         """Send events through this middleware: in a function its own comes after the client's."""
         from inngest_sdk.drive import drive_async
         from inngest_sdk.transport import event_id_seed
@@ -226,7 +304,9 @@ class Inngest:
         await await_hooks(chain.backward("after_send_events", SendEventsResult(ids=ids)))
         return ids
 
-    def send_sync_through(self, chain: Chain, events: Event | Sequence[Event]) -> list[str]:
+    def send_sync_through(
+        self, chain: Chain, events: Event[Any] | Sequence[Event[Any]]
+    ) -> list[str]:
         """Do what `send_through` does, blocking."""
         from inngest_sdk.drive import drive
         from inngest_sdk.transport import event_id_seed
@@ -244,7 +324,11 @@ class Inngest:
     def _add(self, function: Function[Any]) -> None:
         handlers = {
             function.id: RegisteredHandler(
-                function.handler, function.is_handler_async, function.output_type, function
+                function.handler,
+                function.is_handler_async,
+                function.output_type,
+                function,
+                EventReader(function.triggers),
             )
         }
         if function.on_failure is not None and function.on_failure_fn_id is not None:
@@ -269,5 +353,5 @@ def _unsent(error: SendEventsError) -> SendEventsResult:
     return SendEventsResult(error=error.message, ids=error.ids)
 
 
-def _listed(events: Event | Sequence[Event]) -> list[Event]:
-    return [events] if isinstance(events, Event) else list(events)
+def _listed(events: Event[Any] | Sequence[Event[Any]]) -> list[Event]:
+    return [plain(each) for each in ([events] if isinstance(events, Event) else events)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inngest_sdk import transport
 from inngest_sdk.effects import Effect, Fetch, Flow, Invocation, Invoke, Now, Outcome, Pause
-from inngest_sdk.errors import UnreachableError
+from inngest_sdk.errors import StepTimeoutError, UnreachableError
 
 if TYPE_CHECKING:
     import asyncio
@@ -74,6 +75,61 @@ async def _perform_async(effect: Effect) -> Any:
             if invocation.is_async:
                 return await invocation.run_async(drive_async)
             return await asyncio.to_thread(invocation.run, drive)
+
+
+def within(call: Callable[[], T], is_async: bool, seconds: float) -> T:
+    """Call, for at most so long: in a thread, which is left to end by itself when it does not.
+
+    Raises StepTimeoutError.
+    """
+    import contextvars
+    from concurrent.futures import Future
+
+    ended: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            ended.set_result(context.run(call))
+        except BaseException as error:
+            ended.set_exception(error)
+
+    thread = threading.Thread(target=run, name="inngest-step", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise _too_slow(seconds)
+    return ended.result()
+
+
+async def within_async(call: Callable[[], Any], is_async: bool, seconds: float) -> Any:
+    """Call, for at most so long: what is async is cancelled then, what is not runs in a thread.
+
+    Raises StepTimeoutError.
+    """
+    import asyncio
+
+    was_cut_off = False
+
+    async def body() -> Any:
+        nonlocal was_cut_off
+        try:
+            value = call() if is_async else await asyncio.to_thread(call)
+            return await value if hasattr(value, "__await__") else value
+        except asyncio.CancelledError:
+            was_cut_off = True
+            raise
+
+    try:
+        return await asyncio.wait_for(body(), seconds)
+    except asyncio.TimeoutError:
+        if not was_cut_off:
+            raise  # the callable's own
+        raise _too_slow(seconds) from None
+
+
+def _too_slow(seconds: float) -> StepTimeoutError:
+    return StepTimeoutError(f"it took longer than the {seconds:g} seconds that its options allow")
 
 
 class _Loop:

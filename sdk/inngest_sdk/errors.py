@@ -3,17 +3,28 @@
 Error
 ├── NonRetriableError            user code: stop, do not try again
 │   ├── OutputUnserializableError    a result is not JSON
+│   ├── MemoMisfitError              a value on record is not of the type that is asked for
+│   ├── EventInvalidError            the data of an event is not of the event's type
+│   ├── AtMostOnceError              a step at_most_once may have run, and nobody saw its end
+│   ├── FetchStatusError             what step.fetch got is no success (`fetching`)
+│   ├── SagaError                    a saga failed, and so did some of its undos
 │   └── StepNestedError              a step was called inside another step's body
 ├── RetryAfterError              user code: try again, not before a given time
+├── StepTimeoutError             a step took longer than its options allow; tried again
 ├── StepError                    a step failed for good; raised from `ctx.step.*`, catchable
 ├── FunctionConfigInvalidError   the developer's fault: an option of a function is wrong
 ├── ConfigError                  the deployer's fault: an argument or variable is wrong
 ├── SendEventsError              some events were not accepted; carries the ids that were
+├── SendSignalError              a signal was not delivered, as far as is known
+│   └── SignalNotAwaitedError        ... for nobody waits for it; also a NonRetriableError
+├── RealtimeError                a message was not published, or a token not given
 ├── UnreachableError             the Inngest server could not be reached
 └── ProtocolError                this request cannot be answered as asked; has a status
     ├── BodyInvalidError             400, the caller's fault
     ├── QueryMissingError            400, the caller's fault
     ├── SignatureInvalidError        401, the caller's fault
+    ├── ApprovalLinkInvalidError     403, the visitor's fault: a link that is not ours
+    ├── ApprovalExpiredError         410, the visitor comes too late
     ├── SigningKeyMissingError       500, the deployer's fault
     ├── ServerKindMismatchError      400, the deployer's fault
     ├── FunctionNotFoundError        404, the app changed since it was registered
@@ -39,7 +50,7 @@ class Error(Exception):
     code = "error"
 
     def __init__(self, message: str | None = None) -> None:
-        self.message = message if message is not None else (type(self).__doc__ or "").strip()
+        self.message: str = message if message is not None else (type(self).__doc__ or "").strip()
         super().__init__(self.message)
 
 
@@ -54,15 +65,54 @@ class NonRetriableError(Error):
 
 
 class OutputUnserializableError(NonRetriableError):
-    """The result cannot be written as JSON."""
+    """The result cannot be written as JSON. `problem` says where and why, if more is known."""
 
     code = "output_unserializable"
+
+    def __init__(self, message: str | None = None, problem: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
+class MemoMisfitError(NonRetriableError):
+    """A value on record is not of the type that is asked for now. `problem` says where and why."""
+
+    code = "memo_misfit"
+
+    def __init__(self, message: str | None = None, problem: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
+class EventInvalidError(NonRetriableError):
+    """The data of an event is not of the event's type."""
+
+    code = "event_invalid"
+
+
+class AtMostOnceError(NonRetriableError):
+    """A step that runs at most once was begun, and nobody saw its end."""
+
+    code = "step_at_most_once"
 
 
 class StepNestedError(NonRetriableError):
     """A step was called inside another step."""
 
     code = "step_nested"
+
+
+class SagaError(NonRetriableError):
+    """A saga failed, and so did some of its undos; `failed` has their errors by step id.
+
+    `__cause__` is what made the saga fail.
+    """
+
+    code = "saga_failed"
+
+    def __init__(self, message: str, failed: Mapping[str, StepError]) -> None:
+        super().__init__(message)
+        self.failed: dict[str, StepError] = dict(failed)
 
 
 class RetryAfterError(Error):
@@ -83,6 +133,12 @@ class RetryAfterError(Error):
         super().__init__(message)
         self.retry_after = retry_after
         self.quiet = quiet
+
+
+class StepTimeoutError(Error):
+    """A step took longer than its options allow."""
+
+    code = "step_timeout"
 
 
 class StepError(Error):
@@ -119,7 +175,29 @@ class SendEventsError(Error):
 
     def __init__(self, message: str, ids: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.ids = list(ids)
+        self.ids: list[str] = list(ids)
+
+
+class SendSignalError(Error):
+    """A signal was not delivered, as far as is known."""
+
+    code = "send_signal_error"
+
+
+class SignalNotAwaitedError(SendSignalError, NonRetriableError):
+    """No run waits for the signal: not yet, not any more, or under another name.
+
+    Not retriable by itself: whether somebody will wait soon only the sender can know. Who does,
+    catches this and raises RetryAfterError.
+    """
+
+    code = "signal_not_awaited"
+
+
+class RealtimeError(Error):
+    """A message was not published, or a subscription token not given."""
+
+    code = "realtime_error"
 
 
 class UnreachableError(Error):
@@ -160,6 +238,20 @@ class SignatureInvalidError(ProtocolError):
 
     status = 401
     code = "sig_verification_failed"
+
+
+class ApprovalLinkInvalidError(ProtocolError):
+    """The link of an approval was not made by this app. Its answer never says more."""
+
+    status = 403
+    code = "approval_link_invalid"
+
+
+class ApprovalExpiredError(ProtocolError):
+    """The link of an approval has expired."""
+
+    status = 410
+    code = "approval_expired"
 
 
 class SigningKeyMissingError(ProtocolError):
@@ -204,7 +296,7 @@ class StepNotFoundError(ProtocolError):
     def __init__(self, message: str, requested: str, found: Sequence[str]) -> None:
         super().__init__(message)
         self.requested = requested
-        self.found = list(found)
+        self.found: list[str] = list(found)
 
     @property
     def details(self) -> Mapping[str, Any]:

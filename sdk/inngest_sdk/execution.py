@@ -31,26 +31,28 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from inngest_sdk import wire
+from inngest_sdk.asks import Ask
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.effects import Driver, Flow, Outcome, Raised, Reported, Returned
 from inngest_sdk.errors import (
     FunctionConfigInvalidError,
     InterruptSwallowedError,
     NonRetriableError,
-    OutputUnserializableError,
     StepError,
     StepNestedError,
     StepNotFoundError,
 )
-from inngest_sdk.failure import error_from, error_json, is_retriable, retry_after, user_error
+from inngest_sdk.failure import error_from, error_json, retry_after, user_error, whole
 from inngest_sdk.http import dumps
+from inngest_sdk.middleware import Hooks, call_hooks
+from inngest_sdk.policy import may_retry, tries
 from inngest_sdk.steps import Op, StepId, StepIds, op_json
 
 T = TypeVar("T")
-Body: TypeAlias = Callable[[list[Any] | None], Any]
-"""Runs a step. Gets the arguments edited on the server, or None; may return an awaitable."""
 
-_step_running: ContextVar[str | None] = ContextVar("inngest_step_running", default=None)
+MAX_STEPS = 1_000  # of one run (wire.md T12)
+
+_step_running: ContextVar[Found | None] = ContextVar("inngest_step_running", default=None)
 _parallel_mode: ContextVar[str | None] = ContextVar("inngest_parallel_mode", default=None)
 
 
@@ -101,7 +103,9 @@ Verdict: TypeAlias = Replay | Fail | Execute | Report | Hold
 def decide(
     op: Op, hashed: str, memos: Mapping[str, Any], *, target: str | None, planning: bool
 ) -> Verdict:
-    """What to do with a step; the table at the head of this file."""
+    """What to do with a step; the table at the head of this file. A step at_most_once is always
+    `planning`: only in a call of its own does the number of the attempt tell whether it has begun
+    before."""
     memo = memos.get(hashed)
     edited = _edited(memo)
     if hashed in memos and edited is None:
@@ -131,12 +135,24 @@ def _replay(op: Op, memo: Any) -> Verdict:
 
 @dataclass(frozen=True)
 class Found:
-    """A step that user code has reached: who it is, what it asks, how it runs."""
+    """A step that user code has reached: who it is, what it asks, what becomes of it."""
 
     step: StepId
-    op: Op
-    body: Body | None = None
+    ask: Ask
     verdict: Verdict = field(default_factory=Hold)
+
+    def json(self, kind: str, **outcome: Any) -> dict[str, Any]:
+        """The step as an op that travels."""
+        return op_json(self.step, self.ask.op, kind, self.ask.options.name, **outcome)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a step that ran came to: its value as the server is told it, and as JSON text that the
+    function goes on with."""
+
+    told: Any
+    text: bytes
 
 
 @dataclass(frozen=True)
@@ -146,23 +162,40 @@ class Kept:
     value: Any
 
 
+Attempt: TypeAlias = Callable[[Found, "list[Any] | None"], Hooks[Ran]]
+"""Runs a step, with the arguments that were edited on the server, if they were."""
+
+
 class Execution:
     """The state of one call, shared by sync and async functions."""
 
     def __init__(
-        self, call: wire.Call, target: str | None, checkpoints: Checkpoints | None = None
+        self,
+        call: wire.Call,
+        target: str | None,
+        attempt: Attempt,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.call = call
         self.target = target
         self.checkpoints = checkpoints
-        self.rank = {hashed: place for place, hashed in enumerate(self._replay_order(call))}
+        self.rank: dict[str, int] = {
+            hashed: place for place, hashed in enumerate(self._replay_order(call))
+        }
         self.interrupted = False
-        self.reached: list[str] = []
+        self.reached: dict[str, str] = {}  # names by hash
         self.reports: list[dict[str, Any]] = []
         self.held: list[Found] = []
         self.retry_after: str | None = None
         self.error: Exception | None = None
         self.check_result: Callable[[object], object] = dumps
+        self.attempt = attempt
+        self.unreached: set[str] = {
+            key for key, memo in call.steps.items() if _edited(memo) is None
+        }
+        self._unread = set(self.unreached)
+        self._known_steps = len(call.steps)
+        self._text = b""
         self._ids = StepIds()
 
     @staticmethod
@@ -172,66 +205,72 @@ class Execution:
         stacked = dict.fromkeys(hashed for hashed in call.stack if hashed in call.steps)
         return [*stacked, *(hashed for hashed in call.steps if hashed not in stacked)]
 
-    def find(self, name: str, op: Op, body: Body | None = None) -> Found:
+    @property
+    def replaying(self) -> bool:
+        """Whether user code is doing what an earlier call has done: it has finished steps before
+        it, or is only on its way to the step that this call is for."""
+        if _step_running.get() is not None:
+            return False
+        return bool(self._unread) or self.target is not None
+
+    def find(self, ask: Ask) -> Found:
         """Note that user code has reached a step, and decide what becomes of it."""
+        name = ask.options.id
         if self.interrupted:
             interrupt()
         if (outer := _step_running.get()) is not None:
             raise StepNestedError(
-                f"step {name!r} was called inside step {outer!r}. A step cannot contain steps: "
-                "call it after the outer one, or move the code between them out of the step."
+                f"step {name!r} was called inside step {outer.step.name!r}. A step cannot contain "
+                "steps: call it after the outer one, or move the code between them out of the step."
             )
         if not isinstance(name, str) or not name:
             raise FunctionConfigInvalidError(
                 f"the id of a step is {name!r}; it takes a text that is not empty"
             )
-        self.reached.append(name)
         step = self._ids.next(name)
+        self.reached[step.hashed] = name
+        self.unreached.discard(step.hashed)
+        planning = self.call.planning or ask.options.at_most_once
         verdict = decide(
-            op, step.hashed, self.call.steps, target=self.target, planning=self.call.planning
+            ask.op, step.hashed, self.call.steps, target=self.target, planning=planning
         )
-        return Found(step, _with_mode(op), body, verdict)
+        if step.hashed not in self.call.steps:
+            self._count(name)
+        return Found(step, _with_mode(ask), verdict)
 
-    def succeed(self, found: Found, value: Any) -> None:
-        """Report that the step has run, or its failure if the value cannot travel."""
-        try:
-            self._check_output(found, value)
-        except NonRetriableError as error:
-            self.fail(found, error)
-        else:
-            self.reports.append(op_json(found.step, found.op, "StepRun", data=value))
-
-    def _check_output(self, found: Found, value: Any) -> None:
-        try:
-            size = len(dumps(value))
-        except (TypeError, ValueError, RecursionError) as error:
-            if hasattr(value, "__await__"):
-                raise NonRetriableError(
-                    f"step {found.step.name!r} of a sync function has an async callable; make the "
-                    "function async, or the callable sync"
-                ) from None
-            raise OutputUnserializableError(
-                f"step {found.step.name!r} returned a {type(value).__name__} that is not JSON "
-                f"({error}). Return dicts, lists, strings, numbers, booleans or None, or give the "
-                "client a serializer and the step an output_type."
-            ) from error
-        if size > wire.MAX_STEP_OUTPUT:
+    def _count(self, name: str) -> None:
+        self._known_steps += 1
+        if self._known_steps > MAX_STEPS:
             raise NonRetriableError(
-                f"step {found.step.name!r} returned {size:,} bytes of JSON; the limit is "
-                f"{wire.MAX_STEP_OUTPUT:,} (4 MB). Keep the value elsewhere and return a reference."
+                f"step {name!r} would be number {self._known_steps:,} of this run; the limit is "
+                f"{MAX_STEPS:,}. Do more in one step, or give parts of the work to other functions "
+                "(step.invoke, step.send_event)."
             )
+
+    def has_read(self, found: Found) -> None:
+        """User code is about to get the value, or the error, of a finished step."""
+        self._unread.discard(found.step.hashed)
+
+    def succeed(self, found: Found, ran: Ran) -> None:
+        """Report that the step has run."""
+        self._text = ran.text
+        self.reports.append(found.json("StepRun", data=ran.told))
 
     def fail(self, found: Found, error: Exception) -> None:
         """Report that the step has failed: for good on the last attempt, else to be retried."""
         self.error = error
-        final = self.call.is_final_attempt or not is_retriable(error)
-        self.retry_after = None if final else retry_after(error)
+        chosen = found.ask.options
+        plan = tries(chosen.retry, self.call.attempt, self.call.max_attempts)
+        final = plan.last or chosen.at_most_once or not may_retry(error, chosen.retry)
+        if not final:
+            pause = chosen.retry.pause(plan.before + plan.here) if chosen.retry else None
+            self.retry_after = retry_after(error) or (None if pause is None else whole(pause))
         kind = "StepFailed" if final else "StepError"
-        self.reports.append(op_json(found.step, found.op, kind, error=error_json(error)))
+        self.reports.append(found.json(kind, error=error_json(error)))
 
     def plan(self, found: list[Found]) -> None:
         """Report steps as found; their bodies run in calls of their own."""
-        self.reports += [op_json(each.step, each.op, each.op.kind) for each in found]
+        self.reports += [each.json(each.ask.op.kind) for each in found]
 
     def lone(self, found: list[Found]) -> Found | None:
         """The step to run in this call: the targeted one, or the only new one."""
@@ -242,7 +281,7 @@ class Execution:
 
     def missing(self, found: list[Found]) -> StepNotFoundError:
         """The error for a targeted step that user code does not reach any more."""
-        names = ", ".join(map(repr, self.reached)) or "no step at all"
+        names = ", ".join(map(repr, self.reached.values())) or "no step at all"
         return StepNotFoundError(
             f"the server asked for a step (its hash is {self.target}) that the function does not "
             f"reach; it reaches {names}. Was the function changed while runs of it "
@@ -270,11 +309,9 @@ class Execution:
         """A step has run and is reported. Its value, if the function may go on with it."""
         if self.checkpoints is None or self.reports[-1]["op"] != "StepRun":
             return None
-        op = self.reports.pop()
-        text = dumps(op["data"])
-        may_go_on = yield from self.checkpoints.end_step(op, len(text))
+        may_go_on = yield from self.checkpoints.end_step(self.reports.pop(), len(self._text))
         # Through JSON, so that the value is what every replay will see.
-        return Kept(json.loads(text)) if may_go_on else None
+        return Kept(json.loads(self._text)) if may_go_on else None
 
     def conclude(self, outcome: Outcome) -> Flow[Outcome]:
         """The call's outcome, and what the server has not heard of."""
@@ -303,17 +340,23 @@ def interrupt() -> NoReturn:
     raise Interrupt
 
 
-def _with_mode(op: Op) -> Op:
+def step_running() -> Found | None:
+    """The step whose code runs here, None outside of steps."""
+    return _step_running.get()
+
+
+def _with_mode(ask: Ask) -> Ask:
     mode = _parallel_mode.get()
     if mode is None:
-        return op
-    return replace(op, opts={**op.opts, "parallelMode": mode})
+        return ask
+    op = replace(ask.op, opts={**ask.op.opts, "parallelMode": mode})
+    return replace(ask, op=op)
 
 
 @contextmanager
 def inside_step(found: Found) -> Generator[None, None, None]:
     """Marks the code within as a step's body, where other steps are refused."""
-    token = _step_running.set(found.step.name)
+    token = _step_running.set(found)
     try:
         yield
     finally:
@@ -337,10 +380,11 @@ class SyncExecution(Execution):
         self,
         call: wire.Call,
         target: str | None,
+        attempt: Attempt,
         drive: Driver,
         checkpoints: Checkpoints | None = None,
     ) -> None:
-        super().__init__(call, target, checkpoints)
+        super().__init__(call, target, attempt, checkpoints)
         self.do_something_new: Callable[[], None] = lambda: None
         self._drive = drive
         self._depth = 0
@@ -363,10 +407,12 @@ class SyncExecution(Execution):
             return Raised(user_error(error))
         return self.swallowed("went on") if self.interrupted else self.returned(value)
 
-    def step(self, name: str, op: Op, body: Body | None = None) -> Any:
+    def step(self, ask: Ask) -> Any:
         """Reach a step: give its value, raise its error, or end the call."""
-        found = self.find(name, op, body)
-        if not isinstance(found.verdict, Replay | Fail):
+        found = self.find(ask)
+        if isinstance(found.verdict, Replay | Fail):
+            self.has_read(found)
+        else:
             self.do_something_new()
         match found.verdict:
             case Replay(value):
@@ -435,15 +481,13 @@ class SyncExecution(Execution):
         interrupt()
 
     def _execute(self, found: Found) -> None:
-        assert found.body is not None and isinstance(found.verdict, Execute)
+        assert isinstance(found.verdict, Execute)
         try:
             with inside_step(found):
-                value = found.body(found.verdict.arguments)
+                ran = call_hooks(self.attempt(found, found.verdict.arguments))
         except (Interrupt, KeyboardInterrupt):
             raise
         except BaseException as error:
             self.fail(found, user_error(error))
         else:
-            self.succeed(found, value)
-            if hasattr(value, "close") and hasattr(value, "__await__"):
-                value.close()  # or Python warns that it was never awaited
+            self.succeed(found, ran)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from collections.abc import Mapping
 from types import TracebackType
@@ -18,6 +19,7 @@ from inngest_sdk.errors import (
 )
 
 _OURS = os.path.dirname(os.path.abspath(__file__))
+_MAX_EXCERPT = 500
 _MAX_CAUSES = 5
 _MAX_TEXT = 65_536  # characters of a message, and of a stack: errors are for people to read
 _FINAL = (NonRetriableError, StepError, FunctionConfigInvalidError, ConfigError)
@@ -43,13 +45,18 @@ def error_from(body: object) -> StepError:
     name = body.get("name")
     stack = body.get("stack")
     error = StepError(
-        str(body.get("message") or body.get("error") or ""),
+        str(body.get("message") or body.get("error") or _excerpt(body.get("data"))),
         name if isinstance(name, str) and name else "Error",
         stack if isinstance(stack, str) else None,
     )
     if body.get("cause") is not None:
         error.__cause__ = error_from(body["cause"])
     return error
+
+
+def _excerpt(data: object) -> str:
+    # Where a gateway step failed without a message, its data is what the other side said.
+    return "" if data is None else repr(data)[:_MAX_EXCERPT]
 
 
 def user_error(error: BaseException) -> Exception:
@@ -90,7 +97,12 @@ def retry_after(error: BaseException) -> str | None:
     milliseconds = (
         after / datetime.timedelta(milliseconds=1) if not isinstance(after, int) else after
     )
-    return str(max(0, -int(-milliseconds // 1000)))
+    return whole(milliseconds / 1000)
+
+
+def whole(seconds: float) -> str:
+    """Seconds as the retry-after header takes them: none too early."""
+    return str(max(0, math.ceil(seconds)))
 
 
 def rfc3339(moment: datetime.datetime) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from inngest_sdk import wire
+from inngest_sdk.approval_link import Links
+from inngest_sdk.attempt import Attempts
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.client import Inngest, RegisteredHandler
-from inngest_sdk.effects import AsyncDriver, Driver, Outcome, Raised, Reported, Returned
-from inngest_sdk.errors import OutputUnserializableError
-from inngest_sdk.execution import SyncExecution
+from inngest_sdk.codec import codec_for, codec_of
+from inngest_sdk.context import Context, ContextSync, Inside, entered
+from inngest_sdk.drift import drift
+from inngest_sdk.effects import AsyncDriver, Driver, Outcome, Raised, Reported, Returned, now
+from inngest_sdk.errors import Error, OutputUnserializableError
+from inngest_sdk.execution import Execution, SyncExecution
 from inngest_sdk.failure import error_json, is_retriable
 from inngest_sdk.http import dumps
 from inngest_sdk.middleware import (
@@ -22,13 +28,21 @@ from inngest_sdk.middleware import (
     await_hooks,
     call_hooks,
 )
+from inngest_sdk.replay_log import ReplayLogger
 from inngest_sdk.serializer import NoOutputType
-from inngest_sdk.tools import Context, ContextSync, Group, GroupSync, Step, StepSync
+from inngest_sdk.tools import Group, GroupSync, Step, StepSync
+
+_C = TypeVar("_C", Context[Any], ContextSync[Any])
+
+
+def _no_url() -> str:
+    raise Error("nobody called the app at a URL, so no link to it can be made")
 
 
 @dataclass(frozen=True)
 class FunctionCall:
-    """A call, its handler, and the step it is for (None: whatever comes next)."""
+    """A call, its handler, and the step it is for (None: whatever comes next). `deadline` is in
+    Unix seconds. `app_url` is the public URL of the app, for links."""
 
     client: Inngest
     handler: RegisteredHandler
@@ -36,6 +50,8 @@ class FunctionCall:
     target: str | None
     checkpoints: Checkpoints | None = None
     raw_request: object = None
+    deadline: float | None = None
+    app_url: Callable[[], str] = _no_url
 
     @property
     def is_async(self) -> bool:
@@ -44,39 +60,87 @@ class FunctionCall:
 
     def run(self, drive: Driver) -> Outcome:
         """Run a sync function to its outcome."""
+        from inngest_sdk.drive import within
+
         try:
             around = Around(self)
-            execution = SyncExecution(self.call, self.target, drive, around.checkpoints)
-            step = StepSync(self.client, execution, around.chain)
-            context = ContextSync(**self._facts(), group=GroupSync(execution), step=step)
+            attempts = Attempts(self.call, around.chain, drive, within, self.deadline)
+            execution = SyncExecution(
+                self.call, self.target, attempts.run, drive, around.checkpoints
+            )
+            links = Links(self.app_url, lambda: drive(now()))
+            step = StepSync(self.client, execution, around.chain, links)
+            inside = Inside(execution, lambda: drive(now()))
+            context: ContextSync[Any] = ContextSync(
+                **self._facts(inside), group=GroupSync(execution), step=step
+            )
             execution.do_something_new = lambda: call_hooks(around.before())
             execution.check_result = self._result
             call_hooks(around.begin(context))
         except Exception as error:
             return Raised(error)
-        outcome = execution.run(lambda: self.handler.callable(context))
+        with entered(context):
+            outcome = execution.run(lambda: self.handler.callable(self._read(context)))
+        outcome = self._told(outcome, execution)
         return call_hooks(around.end(outcome)) if around.chain else outcome
 
     async def run_async(self, drive: AsyncDriver) -> Outcome:
         """Run an async function to its outcome, on the running loop."""
+        import asyncio
+
+        from inngest_sdk.drive import within_async
         from inngest_sdk.parallel import AsyncExecution
 
         try:
-            around = Around(self)
-            execution = AsyncExecution(self.call, self.target, drive, around.checkpoints)
-            step = Step(self.client, execution, around.chain)
-            context = Context(**self._facts(), group=Group(), step=step)
+            around = Around(self, asyncio.to_thread)
+            attempts = Attempts(self.call, around.chain, drive, within_async, self.deadline)
+            execution = AsyncExecution(
+                self.call, self.target, attempts.run, drive, around.checkpoints
+            )
+            links = Links(self.app_url, lambda: drive(now()))
+            step = Step(self.client, execution, around.chain, links)
+            inside = Inside(execution, lambda: drive(now()))
+            context: Context[Any] = Context(**self._facts(inside), group=Group(), step=step)
             execution.do_something_new = lambda: await_hooks(around.before())
             execution.check_result = self._result
             execution.on_stray = self._warn_of
             await await_hooks(around.begin(context))
         except Exception as error:
             return Raised(error)
-        outcome = await execution.run(lambda: self.handler.callable(context))
+        with entered(context):
+            outcome = await execution.run(lambda: self._awaited(context))
+        outcome = self._told(outcome, execution)
         return await await_hooks(around.end(outcome)) if around.chain else outcome
 
+    async def _awaited(self, context: Context[Any]) -> Any:
+        return await self.handler.callable(self._read(context))
+
+    def _read(self, context: _C) -> _C:
+        """The context with its events as their types say, after middleware has seen them."""
+        reader = self.handler.reader
+        if reader:
+            same = context.events == [context.event]
+            context.event = reader.read(context.event)
+            context.events = (
+                [context.event] if same else [reader.read(each) for each in context.events]
+            )
+        return context
+
+    def _told(self, outcome: Outcome, execution: Execution) -> Outcome:
+        """The outcome with the function's result in JSON form."""
+        if not isinstance(outcome, Raised) and (
+            text := drift(execution, outcome, self.handler.callable)
+        ):
+            self.client.logger.warning("inngest: %s: %s", self.handler.function.id, text)
+        if not isinstance(outcome, Returned):
+            return outcome
+        try:
+            return replace(outcome, value=written(self.client, self.handler, outcome.value))
+        except Exception as error:
+            return Raised(error)
+
     def _result(self, value: object) -> object:
-        return result_json(self.client, self.handler, value)
+        return checked(self.handler, written(self.client, self.handler, value))
 
     def _warn_of(self, step: str) -> None:
         self.client.logger.warning(
@@ -85,32 +149,44 @@ class FunctionCall:
             step,
         )
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self, inside: Inside) -> dict[str, Any]:
         return {
             "attempt": self.call.attempt,
             "event": self.call.event,
             "events": list(self.call.events),
+            "function_id": self.handler.function.id,
+            "inside": inside,
             "job_id": self.call.job_id,
-            "logger": self.client.logger,
+            "logger": ReplayLogger(self.client.logger, lambda: inside.execution.replaying),
+            "max_attempts": self.call.max_attempts,
             "request_id": self.call.request_id,
             "run_id": self.call.run_id,
         }
 
 
-def result_json(client: Inngest, handler: RegisteredHandler, value: object) -> object:
-    """The function's result in JSON form, by the client's serializer if the function names a type.
+def written(client: Inngest, handler: RegisteredHandler, value: object) -> object:
+    """The function's result in JSON form: by the client's serializer if the function names a
+    type, else by what the function is annotated with.
 
     Raises OutputUnserializableError, and whatever a serializer of the user's raises.
     """
-    if client.serializer is not None and handler.output_type is not NoOutputType:
-        value = client.serializer.serialize(value, handler.output_type)
+    output_type = handler.output_type
+    if client.serializer is not None and output_type is not NoOutputType:
+        return client.serializer.serialize(value, output_type)
+    codec = codec_of(handler.callable) if output_type is NoOutputType else codec_for(output_type)
+    return codec.encode(value)
+
+
+def checked(handler: RegisteredHandler, value: object) -> object:
+    """The value, if it is JSON. Raises OutputUnserializableError."""
     try:
         dumps(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise OutputUnserializableError(
             f"function {handler.function.id!r} returned a {type(value).__name__} that is not "
-            f"JSON ({error}). Return dicts, lists, strings, numbers, booleans or None, or give the "
-            "client a serializer and the function an output_type."
+            f"JSON ({error}). Return dicts, lists, strings, numbers, booleans or None, annotate "
+            "the function with the type that it returns, or give the client a serializer and the "
+            "function an output_type."
         ) from error
     return value
 
@@ -118,12 +194,13 @@ def result_json(client: Inngest, handler: RegisteredHandler, value: object) -> o
 class Around:
     """The middleware around one call."""
 
-    def __init__(self, call: FunctionCall) -> None:
+    def __init__(self, call: FunctionCall, in_thread: Callable[..., Any] | None = None) -> None:
         function = call.handler.function
-        self.chain = Chain(
-            [*call.client.middleware, *function.middleware], call.client, call.raw_request
-        )
-        self.checkpoints = None if self.chain.transforms_output else call.checkpoints
+        made_by = [*call.client.middleware, *function.middleware]
+        self.chain: Chain = Chain(made_by, call.client, call.raw_request, in_thread)
+        # A value that differs for the server and for the function, and cannot be changed back,
+        # must not be handed on before the server has it.
+        self.checkpoints: Checkpoints | None = None if self.chain.others else call.checkpoints
         self._call, self._function = call.call, function
         self._has_begun = not self.chain
 
@@ -146,6 +223,11 @@ class Around:
             yield from self.before()
             yield from self.chain.backward("after_execution")
             outcome = yield from self._transformed(outcome)
+            if isinstance(outcome, Returned):
+                yield from self.chain.backward("on_run_complete", outcome.value)
+            if isinstance(outcome, Raised):
+                final = self._call.is_final_attempt or not is_retriable(outcome.error)
+                yield from self.chain.backward("on_run_error", outcome.error, final)
             yield from self.chain.forward("before_response")
         except Exception as error:
             return self._failed(outcome, error)
@@ -155,7 +237,10 @@ class Around:
         result = _result(outcome)
         if result is None:
             return outcome
-        yield from self.chain.backward("transform_output", result)
+        # What is reversible has transformed the value of a step already, when the step had run.
+        has_run = result.step is not None and result.step.op == "StepRun"
+        links = self.chain.others if has_run else None
+        yield from self.chain.backward("transform_output", result, of=links)
         if isinstance(outcome, Returned):
             return replace(outcome, value=result.output)
         if isinstance(outcome, Reported) and "error" not in outcome.ops[0]:

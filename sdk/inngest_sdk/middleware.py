@@ -1,9 +1,16 @@
-"""Middleware: user code around functions and sends, with the official SDK's hooks and order.
+"""Middleware: user code around functions, steps and sends, in the official SDK's order.
 
     transform_input        what the function is given, and the memos of its steps
     before_execution       user code is about to do what it has not done before
-    after_execution        ... has done it
+      transform_step_input   what a step is called with
+      on_step_start          a step is about to be tried
+      wrap_step              ... is tried
+      on_step_complete       ... has returned
+      on_step_error          ... has raised
+    after_execution        user code has done what is new
     transform_output       what a step, or the function, came to
+    on_run_complete        the function has returned
+    on_run_error           the function has raised
     before_response        the answer is about to be made
 
 Hooks that come before go through the client's middleware, then the function's; those that come
@@ -17,9 +24,18 @@ takes MiddlewareSync only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from inngest_sdk.errors import ConfigError
 from inngest_sdk.events import Event, SendEventsResult
@@ -75,6 +91,27 @@ class TransformOutputStepInfo:
     opts: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True)
+class StepInfo:
+    """A step that runs here: its id and index among equal ids, the name that people read, its kind
+    ("step.run", "step.sendEvent"…), which try of it this is (from 0), and its hash."""
+
+    id: str
+    index: int
+    name: str
+    kind: str
+    attempt: int
+    hashed_id: str
+
+
+@dataclass
+class StepInput:
+    """What a step is called with. Changing it changes the call."""
+
+    arguments: list[Any]
+    keywords: dict[str, Any]
+
+
 @dataclass
 class TransformOutputResult:
     """What a step or, if `step` is None, the function came to. Setting `output` changes what the
@@ -89,7 +126,11 @@ class Middleware:
     """Hooks around async functions. Override those that you need.
 
     `raw_request` is the request as the platform's entrypoint made it, None around a send.
+    A class is `reversible` if its `transform_input` undoes what its `transform_output` did: then
+    the function may go on with a step's value before the server has it (see `checkpoint`).
     """
+
+    reversible: ClassVar[bool] = False
 
     def __init__(self, client: Any, raw_request: object) -> None:
         self.client = client
@@ -104,8 +145,30 @@ class Middleware:
     async def after_execution(self) -> None:
         """After the function has done something new."""
 
+    async def transform_step_input(self, step: StepInfo, given: StepInput) -> None:
+        """Before each try of a step that runs here: change what it is called with."""
+
+    async def on_step_start(self, step: StepInfo) -> None:
+        """Before each try of a step that runs here."""
+
+    async def wrap_step(self, step: StepInfo, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Around each try of a step that runs here: return what `call` returns."""
+        return await call()
+
+    async def on_step_complete(self, step: StepInfo, output: Any) -> None:
+        """After a try of a step, with what it returned."""
+
+    async def on_step_error(self, step: StepInfo, error: Exception) -> None:
+        """After a try of a step, with what it raised."""
+
     async def transform_output(self, result: TransformOutputResult) -> None:
         """After a step or the function came to something: change `result.output`."""
+
+    async def on_run_complete(self, output: Any) -> None:
+        """After the function has returned, and the run with it."""
+
+    async def on_run_error(self, error: Exception, is_final: bool) -> None:
+        """After the function has raised outside of its steps; `is_final` if no retry follows."""
 
     async def before_response(self) -> None:
         """Before the server is answered."""
@@ -116,9 +179,17 @@ class Middleware:
     async def after_send_events(self, result: SendEventsResult) -> None:
         """After events were sent, or not: `result.error` says why."""
 
+    @staticmethod
+    def on_register(client: Any, function: Any) -> None:
+        """When the class is given to a client (then `function` is None) or to a function."""
+
 
 class MiddlewareSync:
-    """Hooks around sync functions; see Middleware."""
+    """Hooks around sync functions; see Middleware. Async functions call them too: in a thread, if
+    the class says that it `blocks` (it asks a network or a disk)."""
+
+    reversible: ClassVar[bool] = False
+    blocks: ClassVar[bool] = False
 
     def __init__(self, client: Any, raw_request: object) -> None:
         self.client = client
@@ -133,8 +204,30 @@ class MiddlewareSync:
     def after_execution(self) -> None:
         """After the function has done something new."""
 
+    def transform_step_input(self, step: StepInfo, given: StepInput) -> None:
+        """Before each try of a step that runs here: change what it is called with."""
+
+    def on_step_start(self, step: StepInfo) -> None:
+        """Before each try of a step that runs here."""
+
+    def wrap_step(self, step: StepInfo, call: Callable[[], Any]) -> Any:
+        """Around each try of a step that runs here: return what `call` returns."""
+        return call()
+
+    def on_step_complete(self, step: StepInfo, output: Any) -> None:
+        """After a try of a step, with what it returned."""
+
+    def on_step_error(self, step: StepInfo, error: Exception) -> None:
+        """After a try of a step, with what it raised."""
+
     def transform_output(self, result: TransformOutputResult) -> None:
         """After a step or the function came to something: change `result.output`."""
+
+    def on_run_complete(self, output: Any) -> None:
+        """After the function has returned, and the run with it."""
+
+    def on_run_error(self, error: Exception, is_final: bool) -> None:
+        """After the function has raised outside of its steps; `is_final` if no retry follows."""
 
     def before_response(self) -> None:
         """Before the server is answered."""
@@ -145,52 +238,118 @@ class MiddlewareSync:
     def after_send_events(self, result: SendEventsResult) -> None:
         """After events were sent, or not: `result.error` says why."""
 
+    @staticmethod
+    def on_register(client: Any, function: Any) -> None:
+        """When the class is given to a client (then `function` is None) or to a function."""
+
+
+_ASYNC_IN_SYNC = (
+    "a sync function, or send_sync, has async middleware: derive it from MiddlewareSync, or make "
+    "the function async"
+)
 
 UninitializedMiddleware: TypeAlias = Callable[[Any, object], Middleware | MiddlewareSync]
-Hooks: TypeAlias = Generator[Any, None, T]
-"""Calls hooks: yields what each returned, which may have to be awaited."""
+Links: TypeAlias = list[Middleware | MiddlewareSync]
+Hooks: TypeAlias = Generator[Any, Any, T]
+"""Yields what may have to be awaited, a hook's result or a step's; is sent what came of it."""
 
 
 class Chain:
-    """The middleware of one call, or of one send."""
+    """The middleware of one call, or of one send. `in_thread(f, *args)` is how async code calls
+    what blocks; without it all is called at once, for sync code, and what is async is refused with
+    a ConfigError."""
 
     def __init__(
-        self, made_by: Sequence[UninitializedMiddleware], client: Any, raw_request: object
+        self,
+        made_by: Sequence[UninitializedMiddleware],
+        client: Any,
+        raw_request: object,
+        in_thread: Callable[..., Any] | None = None,
     ) -> None:
-        self._links = [make(client, raw_request) for make in made_by]
+        self._links: Links = [make(client, raw_request) for make in made_by]
+        self._in_thread = in_thread
+        self.is_async: bool = in_thread is not None
+        if not self.is_async and any(isinstance(link, Middleware) for link in self._links):
+            raise ConfigError(_ASYNC_IN_SYNC)
+        transforming = self._overriding("transform_output")
+        self.reversible: Links = [each for each in transforming if _is_reversible(each)]
+        self.others: Links = [each for each in transforming if not _is_reversible(each)]
 
     def __bool__(self) -> bool:
         return bool(self._links)
 
-    @property
-    def transforms_output(self) -> bool:
-        """Whether a value differs for the server and for the function: then no step's value may
-        be handed on before the server has it."""
-        plain = (Middleware.transform_output, MiddlewareSync.transform_output)
-        return any(type(link).transform_output not in plain for link in self._links)
-
     def forward(self, hook: str, *arguments: Any) -> Hooks[None]:
         """The hook of each, the client's first."""
-        for link in self._links:
-            yield getattr(link, hook)(*arguments)
+        for link in self._overriding(hook):
+            yield self._call(link, hook, arguments)
 
-    def backward(self, hook: str, *arguments: Any) -> Hooks[None]:
-        """The hook of each, the function's first."""
-        for link in reversed(self._links):
-            yield getattr(link, hook)(*arguments)
+    def backward(self, hook: str, *arguments: Any, of: Links | None = None) -> Hooks[None]:
+        """The hook of each, the function's first; only those `of` some, if any are named."""
+        for link in reversed(self._overriding(hook)):
+            if of is None or link in of:
+                yield self._call(link, hook, arguments)
+
+    def wrapped(self, step: StepInfo, call: Callable[[], Any]) -> Callable[[], Any]:
+        """The call of a step, inside everybody's `wrap_step`; the client's is the outermost.
+
+        Raises ConfigError for a sync wrapper around the steps of an async function: it could
+        only wait for them by blocking the loop that they run on.
+        """
+        wrapping = self._overriding("wrap_step")
+        if wrapping and self.is_async:
+            call = _awaiting(call)
+        for link in reversed(wrapping):
+            if self.is_async and isinstance(link, MiddlewareSync):
+                raise ConfigError(
+                    f"{type(link).__name__}.wrap_step is sync and cannot wrap the steps of an "
+                    "async function: derive the class from Middleware"
+                )
+            call = partial(link.wrap_step, step, call)
+        return call
+
+    def _overriding(self, hook: str) -> Links:
+        plain = (getattr(Middleware, hook), getattr(MiddlewareSync, hook))
+        return [link for link in self._links if getattr(type(link), hook, plain[0]) not in plain]
+
+    def _call(self, link: Middleware | MiddlewareSync, hook: str, arguments: Any) -> Any:
+        method = getattr(link, hook)
+        if self._in_thread is not None and getattr(link, "blocks", False):
+            return self._in_thread(method, *arguments)
+        return method(*arguments)
+
+
+def _is_reversible(link: Middleware | MiddlewareSync) -> bool:
+    return bool(getattr(link, "reversible", False))
+
+
+def _awaiting(call: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
+    async def awaited() -> Any:
+        value = call()
+        return await value if hasattr(value, "__await__") else value
+
+    return awaited
+
+
+def register(
+    made_by: Sequence[UninitializedMiddleware], client: Any, function: Any = None
+) -> list[UninitializedMiddleware]:
+    """Tell each class that it belongs to a client, or to one of its functions, from now on."""
+    for each in made_by:
+        hook = getattr(each, "on_register", None)
+        if callable(hook):
+            hook(client, function)
+    return list(made_by)
 
 
 def call_hooks(hooks: Hooks[T]) -> T:
     """Call hooks from sync code. Raises ConfigError for one that has to be awaited."""
     try:
+        answer = next(hooks)
         while True:
-            answer = next(hooks)
             if hasattr(answer, "__await__"):
                 answer.close()
-                raise ConfigError(
-                    "a sync function, or send_sync, has async middleware: derive it from "
-                    "MiddlewareSync, or make the function async"
-                )
+                raise ConfigError(_ASYNC_IN_SYNC)
+            answer = hooks.send(answer)
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -203,11 +362,11 @@ async def await_hooks(hooks: Hooks[T]) -> T:
         while True:
             try:
                 if hasattr(answer, "__await__"):
-                    await answer
+                    answer = await answer
             except Exception as error:
                 answer = hooks.throw(error)
             else:
-                answer = next(hooks)
+                answer = hooks.send(answer)
     except StopIteration as stop:
         result: T = stop.value
         return result

@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from inngest_sdk import wire
+from inngest_sdk.asks import Ask
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.effects import AsyncDriver, Outcome, Raised
 from inngest_sdk.execution import (
-    Body,
+    Attempt,
     Execute,
     Execution,
     Fail,
@@ -43,7 +44,7 @@ from inngest_sdk.execution import (
     inside_step,
 )
 from inngest_sdk.failure import user_error
-from inngest_sdk.steps import Op
+from inngest_sdk.middleware import await_hooks
 
 QUIET_TURNS = 64  # of a loop that is never idle, for other requests run on it
 MISSING_TARGET_SECONDS = 10.0  # how long user code may take to reach the targeted step
@@ -67,10 +68,11 @@ class AsyncExecution(Execution):
         self,
         call: wire.Call,
         target: str | None,
+        attempt: Attempt,
         drive: AsyncDriver,
         checkpoints: Checkpoints | None = None,
     ) -> None:
-        super().__init__(call, target, checkpoints)
+        super().__init__(call, target, attempt, checkpoints)
         self.do_something_new: Callable[[], Awaitable[None]] | None = None
         self.on_stray: Callable[[str], None] = lambda name: None
         self._drive = drive
@@ -102,12 +104,12 @@ class AsyncExecution(Execution):
             swallowed = await self._leave()
         return self.swallowed(swallowed) if swallowed else self.outcome()
 
-    async def step(self, name: str, op: Op, body: Body | None = None) -> Any:
+    async def step(self, ask: Ask) -> Any:
         """Reach a step: give its value, raise its error, or wait until the call ends."""
         if self.interrupted:
-            self._stray(name)
+            self._stray(ask.options.id)
             raise asyncio.CancelledError  # of a task, it is no error that anybody has to see
-        found = self.find(name, op, body)
+        found = self.find(ask)
         known = isinstance(found.verdict, Replay | Fail)
         if not known and self.do_something_new is not None:
             await self.do_something_new()
@@ -117,6 +119,7 @@ class AsyncExecution(Execution):
                 return kept.value
         if known:
             self._next_place = max(self._next_place, self.rank[found.step.hashed] + 1)
+            self.has_read(found)
         match found.verdict:
             case Replay(value):
                 return value
@@ -232,12 +235,10 @@ class AsyncExecution(Execution):
         return AsyncExecution._park.__code__ in codes
 
     async def _execute(self, found: Found) -> None:
-        assert found.body is not None and isinstance(found.verdict, Execute)
+        assert isinstance(found.verdict, Execute)
         try:
             with inside_step(found):
-                value = found.body(found.verdict.arguments)
-                if hasattr(value, "__await__"):
-                    value = await value
+                ran = await await_hooks(self.attempt(found, found.verdict.arguments))
         except asyncio.CancelledError as error:
             if not self.interrupted:
                 self.fail(found, _cut_off(found, error))
@@ -247,7 +248,7 @@ class AsyncExecution(Execution):
         except BaseException as error:
             self.fail(found, user_error(error))
         else:
-            self.succeed(found, value)
+            self.succeed(found, ran)
 
     def _stray(self, name: str) -> None:
         if self._main.done() and not self._main.cancelled():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any
 
@@ -53,12 +53,13 @@ class Op:
 
     `kind` is the op when it is reported and not run: "StepPlanned" for steps with a body of ours,
     else "Sleep", "WaitForEvent", "InvokeFunction". `title` is the wire's `name`. `arguments` are
-    what the body is called with, for the server to show and to let people edit.
+    what the body is called with, for the server to show and to let people edit. The repr leaves
+    out `opts`: they may hold keys, such as a provider's or those in headers.
     """
 
     kind: str
     title: str
-    opts: Mapping[str, Any]
+    opts: Mapping[str, Any] = field(repr=False)
     arguments: tuple[Any, ...] = ()
 
     @property
@@ -67,8 +68,11 @@ class Op:
         return self.kind == "StepPlanned"
 
 
-def op_json(step: StepId, op: Op, kind: str, **outcome: Any) -> dict[str, Any]:
-    """The op as it travels. `outcome` is `data` or `error`; a planned op has null data."""
+def op_json(
+    step: StepId, op: Op, kind: str, name: str | None = None, **outcome: Any
+) -> dict[str, Any]:
+    """The op as it travels. `name` is what people read, if not the id. `outcome` is `data` or
+    `error`; a planned op has null data."""
     userland: dict[str, Any] = {"id": step.name}
     if step.index:
         userland["index"] = step.index
@@ -76,7 +80,7 @@ def op_json(step: StepId, op: Op, kind: str, **outcome: Any) -> dict[str, Any]:
         "op": kind,
         "id": step.hashed,
         "name": op.title,
-        "displayName": step.name,
+        "displayName": name or step.name,
         "userland": userland,
         "opts": {**op.opts, **_input(op.arguments)},
         **(outcome or {"data": None}),

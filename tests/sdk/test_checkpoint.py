@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,7 +18,15 @@ from inngest_sdk.checkpoint import Checkpointing, Checkpoints
 from inngest_sdk.checkpoint import Server as Endpoint
 from inngest_sdk.effects import Fetch, Flow
 from inngest_sdk.steps import hash_id
-from inngest_serverless import Context, Event, FunctionConfigInvalidError, StepError
+from inngest_serverless import (
+    Context,
+    Event,
+    FunctionConfigInvalidError,
+    MiddlewareSync,
+    StepError,
+    StepMemos,
+    TransformOutputResult,
+)
 from tests.captures.recorded import exchanges
 from tests.sdk.play import Mode, Played, app, both, define
 
@@ -72,8 +80,10 @@ def mode(request: pytest.FixtureRequest) -> Mode:
     return chosen
 
 
-def connected(server: Server, handler: Callable[[Any], Any], **options: Any) -> Played:
-    run = define(handler, app(api_base_url=server.url), **options)
+def connected(
+    server: Server, handler: Callable[[Any], Any], client: Any = None, **options: Any
+) -> Played:
+    run = define(handler, client or app(api_base_url=server.url), **options)
     run.now = time.time()
     return run
 
@@ -96,6 +106,8 @@ def counting(ran: list[str], *names: str) -> Callable[[Any], Steps]:
 
 
 def reported(answer: Any) -> list[tuple[str, str]]:
+    if answer.status == 200:
+        return [("RunComplete", "")]
     return [(op["op"], op.get("displayName", "")) for op in json.loads(answer.body)]
 
 
@@ -140,6 +152,46 @@ def test_a_post_says_which_call_it_belongs_to(mode: Mode, server: Server) -> Non
     assert body["request_started_at"] == int(run.now * 1000)
     assert body["steps"][0]["id"] == hash_id("a")
     assert (body["steps"][0]["op"], body["steps"][0]["data"]) == ("StepRun", "a")
+
+
+def recorded_run(name: str) -> tuple[list[str], list[list[str]], int]:
+    """Of the one run of a recorded function: its id, the steps in each post, the calls."""
+    runs, posts, calls = set(), [], 0
+    for each in exchanges("js-dev"):
+        if f"fnId={name}&" in each.request.url:
+            runs.add(json.loads(each.request.body)["ctx"]["run_id"])
+            calls += 1
+    for each in exchanges("js-dev"):
+        if any(f"/checkpoint/{run}/" in each.request.url for run in runs):
+            posts.append([op["displayName"] for op in json.loads(each.request.body)["steps"]])
+    return sorted(runs), posts, calls
+
+
+@pytest.mark.parametrize(
+    ("name", "buffered", "sequence"),
+    [
+        ("js-ckpt", 1, ["s0", "s1", "s2", "s3", "s4", None, "t"]),  # None: a sleep
+        ("js-ckpt-buf", 3, ["s0", "s1", "s2", "s3", "s4", "s5", "s6"]),
+    ],
+)
+def test_posts_and_calls_are_those_of_a_recorded_run(
+    mode: Mode, server: Server, name: str, buffered: int, sequence: list[str | None]
+) -> None:
+    def f(ctx: Any) -> Steps:
+        for step in sequence:
+            yield ctx.step.run(step, str) if step else ctx.step.sleep("nap", "1s")
+
+    run = connected(server, both(mode, f), checkpointing=Checkpointing(buffered_steps=buffered))
+    for _ in range(10):
+        answer = run.call(ctx=WHO)
+        if reported(answer)[-1][0] != "Sleep":
+            break
+        for op in [op for body in server.bodies for op in body["steps"]]:
+            run.memo(op, {"data": op["data"]})
+        run.memo(json.loads(answer.body)[0], None)
+    runs, posts, calls = recorded_run(name)
+    assert len(runs) == 1
+    assert (server.saved, len(run.calls)) == (posts, calls)
 
 
 def test_buffered_steps_go_out_together_and_the_rest_with_the_result(
@@ -416,3 +468,37 @@ def test_a_step_of_another_task_goes_on_too(server: Server) -> None:
 def test_a_wrong_policy_fails_where_it_is_made(arguments: dict[str, Any]) -> None:
     with pytest.raises(FunctionConfigInvalidError, match=next(iter(arguments))):
         Checkpointing(**arguments)
+
+
+class Shouting(MiddlewareSync):
+    """Upper case on the server, lower case in the function."""
+
+    reversible: ClassVar[bool] = True
+
+    def transform_input(self, ctx: Any, function: Any, steps: StepMemos) -> None:
+        for memo in steps.values():
+            if memo.data is not None:
+                memo.data = memo.data.lower()
+
+    def transform_output(self, result: TransformOutputResult) -> None:
+        if isinstance(result.output, str):
+            result.output = result.output.upper()
+
+
+def test_what_can_be_changed_back_is_handed_on(mode: Mode, server: Server) -> None:
+    def f(ctx: Any) -> Steps:
+        first = yield ctx.step.run("a", lambda: "one")
+        second = yield ctx.step.run("b", lambda: first + "two")
+        yield ctx.step.sleep("nap", "1s")
+        return first + second
+
+    run = connected(
+        server, both(mode, f), client=app(api_base_url=server.url, middleware=[Shouting])
+    )
+    [nap] = run.ops(ctx=WHO)
+    told = [op for body in server.bodies for op in body["steps"]]
+    assert [op["data"] for op in told] == ["ONE", "ONETWO"]
+    for op in told:
+        run.memo(op, {"data": op["data"]})
+    run.memo(nap, None)
+    assert json.loads(run.call().body) == "ONEONETWO"
