@@ -50,7 +50,7 @@ from inngest_sdk.middleware import (
 )
 from inngest_sdk.policy import Retry, StepOptions
 from inngest_sdk.replay_log import ReplayFilter
-from inngest_sdk.serializer import PydanticSerializer, Serializer
+from inngest_sdk.serializer import JSON, PydanticSerializer, Serializer
 from inngest_sdk.tools import Group, GroupSync, ParallelMode, Step, StepSync
 from inngest_sdk.wire import VERSION as __version__
 
@@ -91,6 +91,7 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
+    "JSON",
     "Approval",
     "ApprovalSync",
     "AtMostOnceError",

@@ -13,6 +13,7 @@ COMMANDS = {
     "runs": "runs",
     "run": "runs",
     "sync": "sync",
+    "check-replay": "check_replay",
 }
 """Command name -> the module beside this one that defines it."""
 
@@ -27,7 +28,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"inngest_serverless.cli.{COMMANDS[cmd_name]}")
-        command = getattr(module, f"{cmd_name}_command")
+        command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(command, click.Command)
         return command
 

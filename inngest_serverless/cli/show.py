@@ -27,6 +27,9 @@ KINDS = {
     "StepRun": "step",
     "Sleep": "sleep",
     "WaitForEvent": "wait",
+    "WaitForSignal": "wait",
+    "Gateway": "fetch",
+    "AIGateway": "model",
     "InvokeFunction": "invoke",
     "Function": "function",
 }

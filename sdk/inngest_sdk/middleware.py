@@ -121,6 +121,10 @@ class TransformOutputResult:
     output: Any
     step: TransformOutputStepInfo | None
 
+    def has_output(self) -> bool:
+        """Whether there is a value: no error, and not a step that the server has yet to do."""
+        return self.error is None and (self.step is None or self.step.op == "StepRun")
+
 
 class Middleware:
     """Hooks around async functions. Override those that you need.

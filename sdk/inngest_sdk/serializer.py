@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+
+JSON: TypeAlias = "bool | int | float | str | Mapping[str, JSON] | Sequence[JSON] | None"
+"""What travels."""
 
 
 class NoOutputType:

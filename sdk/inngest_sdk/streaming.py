@@ -25,6 +25,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from inngest_sdk import endpoint, signing, transport, wire
+from inngest_sdk.approval_link import is_followed
 from inngest_sdk.client import Inngest
 from inngest_sdk.config import Streaming
 from inngest_sdk.drive import drive, drive_async
@@ -133,7 +134,7 @@ async def serve_async(
 
 def _mode(client: Inngest, request: Request, entrypoint: Entrypoint) -> Streaming:
     settled = entrypoint.streaming or client.config.streaming
-    is_call = request.method == "POST" and not is_trust_probe(request)
+    is_call = request.method == "POST" and not (is_trust_probe(request) or is_followed(request))
     # What is none of these is left to the endpoint, which answers with what is wrong.
     is_on = settled in (Streaming.ALLOW, Streaming.FORCE) and entrypoint.can_stream
     return settled if is_call and is_on else Streaming.DISABLE

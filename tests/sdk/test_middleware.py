@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from inngest_sdk.middleware import TransformOutputStepInfo
 from inngest_sdk.steps import hash_id
 from inngest_serverless import (
     Event,
@@ -285,3 +286,20 @@ def test_middleware_is_around_what_is_sent(mode: Mode, skip: bool) -> None:
             asyncio.run(client.send(event, skip_middleware=skip))
     assert [result.ids for result in Stamp.seen] == ([] if skip else [[]])
     assert event.data == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("error", "op", "has_output"),
+    [
+        (None, None, True),
+        (None, "StepRun", True),
+        (None, "Sleep", False),
+        (ValueError("no"), None, False),
+        (ValueError("no"), "StepError", False),
+    ],
+)
+def test_a_result_says_whether_it_has_an_output(
+    error: Exception | None, op: str | None, has_output: bool
+) -> None:
+    step = None if op is None else TransformOutputStepInfo("a", op, None)
+    assert TransformOutputResult(error, None, step).has_output() is has_output

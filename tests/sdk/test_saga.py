@@ -222,6 +222,27 @@ def test_an_undo_may_be_registered_by_itself(mode: Mode) -> None:
     assert run.answers[-1].headers["x-inngest-no-retry"] == "true"
 
 
+def test_an_undo_may_have_parameters_of_any_name(mode: Mode) -> None:
+    def note(handler: str, what: str, args: str) -> None:
+        did.append(handler + what + args)
+
+    def sync(ctx: ContextSync) -> None:
+        with ctx.step.saga("trip") as saga:
+            saga.undo(note, handler="a", what="b", args="c")
+            raise ValueError("no")
+
+    async def other(ctx: Context) -> None:
+        async with ctx.step.saga("trip") as saga:
+            saga.undo(note, handler="a", what="b", args="c")
+            raise ValueError("no")
+
+    run = of(mode, sync, other)
+    [failed] = run.ops()
+    run.memo(failed, {"data": failed["data"]})
+    run.ops()
+    assert did == ["abc"]
+
+
 def test_sagas_of_one_id_are_told_apart(mode: Mode) -> None:
     def sync(ctx: ContextSync) -> list[str]:
         ended = []

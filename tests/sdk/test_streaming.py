@@ -225,6 +225,7 @@ def test_an_error_is_a_document_with_what_the_server_reads_of_errors(
         (signed(post("fnId=shop-nope")), 404),
         (signed(Request("POST", f"{URL}?fnId=shop-f", {}, b"{")), 400),
         (signed(post("probe=trust")), 200),
+        (post("approval=forged"), 403),  # the form of an approval's page
         (signed(Request("GET", URL)), 200),
         (Request("PUT", URL), 502),
         (Request("DELETE", URL), 405),
