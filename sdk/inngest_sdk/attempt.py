@@ -156,5 +156,5 @@ def _check_size(found: Found, text: bytes) -> None:
         raise NonRetriableError(
             f"step {found.step.name!r} returned {len(text):,} bytes of JSON; the limit is "
             f"{wire.MAX_STEP_OUTPUT:,} (4 MB). Keep the value elsewhere and return a reference, or "
-            "give the client an offload store."
+            "give the client an Offload (docs/offload.md)."
         )

@@ -30,7 +30,11 @@ from inngest_sdk.api import fetch_with_keys, retried
 from inngest_sdk.config import Config
 from inngest_sdk.duration import Duration, length
 from inngest_sdk.effects import Flow, Outcome, Reported, Returned, now
-from inngest_sdk.errors import FunctionConfigInvalidError, UnreachableError
+from inngest_sdk.errors import (
+    FunctionConfigInvalidError,
+    SecretUnavailableError,
+    UnreachableError,
+)
 from inngest_sdk.http import Request, dumps
 
 MAX_RUNTIME = 300.0  # seconds, where neither the app nor the platform says less
@@ -81,7 +85,10 @@ def settled(checkpointing: Checkpointing | bool) -> Checkpointing | None:
     """The policy that an argument means; None for none."""
     if isinstance(checkpointing, Checkpointing):
         return checkpointing
-    return Checkpointing() if checkpointing else None
+    return _DEFAULT if checkpointing else None
+
+
+_DEFAULT = Checkpointing()
 
 
 @dataclass
@@ -161,7 +168,7 @@ class Checkpoints:
         try:
             request = partial(fetch_with_keys, self._request(at), self.server.config, timeout)
             response = yield from retried(request, TRIES)
-        except UnreachableError:
+        except (SecretUnavailableError, UnreachableError):
             self.state = "closed"
             return False
         if 200 <= response.status < 300:

@@ -2,6 +2,7 @@
 
     transform_input        what the function is given, and the memos of its steps
     before_execution       user code is about to do what it has not done before
+      transform_step_request what the server is told of a step
       transform_step_input   what a step is called with
       on_step_start          a step is about to be tried
       wrap_step              ... is tried
@@ -12,6 +13,9 @@
     on_run_complete        the function has returned
     on_run_error           the function has raised
     before_response        the answer is about to be made
+    after_call             the call is over, whatever came of it
+
+    on_refused             of the class: a request was refused, and there is no call
 
 Hooks that come before go through the client's middleware, then the function's; those that come
 after go the other way round, and `before_response` as those before. There is one object of each
@@ -37,7 +41,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from inngest_sdk.errors import ConfigError
+from inngest_sdk.asks import Ask
+from inngest_sdk.errors import ConfigError, ProtocolError
 from inngest_sdk.events import Event, SendEventsResult
 
 T = TypeVar("T")
@@ -69,6 +74,12 @@ class StepMemos:
 
     def __init__(self, memos: Mapping[str, Any]) -> None:
         self._memos = memos
+
+    @property
+    def memos(self) -> Mapping[str, Any]:
+        """All of them by the hash of their step, as the server sent them (wire.md A10); what is in
+        them may be changed."""
+        return self._memos
 
     @property
     def size(self) -> int:
@@ -180,12 +191,25 @@ class Middleware:
     async def before_send_events(self, events: list[Event]) -> None:
         """Before events are sent: change them, or the list."""
 
+    async def after_call(self) -> None:
+        """At the very end of a call, whatever came before: also when another hook has raised."""
+
     async def after_send_events(self, result: SendEventsResult) -> None:
         """After events were sent, or not: `result.error` says why."""
+
+    def transform_step_request(self, ask: Ask) -> Ask:
+        """Each time that user code reaches a step, known or not: change what the server is told
+        of it (`ask.op`). Not awaited, and to be the same on every replay."""
+        return ask
 
     @staticmethod
     def on_register(client: Any, function: Any) -> None:
         """When the class is given to a client (then `function` is None) or to a function."""
+
+    @staticmethod
+    def on_refused(client: Any, error: ProtocolError) -> None:
+        """When a request to the client's app is refused, and no function is called: a wrong
+        signature, an unknown function. Only the client's middleware is told."""
 
 
 class MiddlewareSync:
@@ -239,12 +263,25 @@ class MiddlewareSync:
     def before_send_events(self, events: list[Event]) -> None:
         """Before events are sent: change them, or the list."""
 
+    def after_call(self) -> None:
+        """At the very end of a call, whatever came before: also when another hook has raised."""
+
     def after_send_events(self, result: SendEventsResult) -> None:
         """After events were sent, or not: `result.error` says why."""
+
+    def transform_step_request(self, ask: Ask) -> Ask:
+        """Each time that user code reaches a step, known or not: change what the server is told
+        of it (`ask.op`). Not awaited, and to be the same on every replay."""
+        return ask
 
     @staticmethod
     def on_register(client: Any, function: Any) -> None:
         """When the class is given to a client (then `function` is None) or to a function."""
+
+    @staticmethod
+    def on_refused(client: Any, error: ProtocolError) -> None:
+        """When a request to the client's app is refused, and no function is called: a wrong
+        signature, an unknown function. Only the client's middleware is told."""
 
 
 _ASYNC_IN_SYNC = (
@@ -275,6 +312,7 @@ class Chain:
         self.is_async: bool = in_thread is not None
         if not self.is_async and any(isinstance(link, Middleware) for link in self._links):
             raise ConfigError(_ASYNC_IN_SYNC)
+        self._asking = self._overriding("transform_step_request")
         transforming = self._overriding("transform_output")
         self.reversible: Links = [each for each in transforming if _is_reversible(each)]
         self.others: Links = [each for each in transforming if not _is_reversible(each)]
@@ -292,6 +330,12 @@ class Chain:
         for link in reversed(self._overriding(hook)):
             if of is None or link in of:
                 yield self._call(link, hook, arguments)
+
+    def asked(self, ask: Ask) -> Ask:
+        """The step as everybody's `transform_step_request` leaves it."""
+        for link in self._asking:
+            ask = link.transform_step_request(ask)
+        return ask
 
     def wrapped(self, step: StepInfo, call: Callable[[], Any]) -> Callable[[], Any]:
         """The call of a step, inside everybody's `wrap_step`; the client's is the outermost.
@@ -343,6 +387,21 @@ def register(
         if callable(hook):
             hook(client, function)
     return list(made_by)
+
+
+def tell_refused(
+    made_by: Sequence[UninitializedMiddleware], client: Any, error: ProtocolError
+) -> None:
+    """Tell each class that a request was refused. What a hook raises is logged: the refusal is
+    answered in any case."""
+    for each in made_by:
+        hook = getattr(each, "on_refused", None)
+        if not callable(hook):
+            continue
+        try:
+            hook(client, error)
+        except Exception:
+            client.logger.exception("inngest: an on_refused hook raised")
 
 
 def call_hooks(hooks: Hooks[T]) -> T:

@@ -75,6 +75,7 @@ class Step:
 
     async def reach(self, ask: Ask) -> Any:
         """Give what a step came to, or leave the call; what every tool does with its step."""
+        ask = self._middleware.asked(ask)
         return ask.read(await self._execution.step(ask))
 
     # The order decides. A handler that takes any keyword would take `output_type` too; an async
@@ -366,6 +367,7 @@ class StepSync:
 
     def reach(self, ask: Ask) -> Any:
         """Give what a step came to, or leave the call; what every tool does with its step."""
+        ask = self._middleware.asked(ask)
         return ask.read(self._execution.step(ask))
 
     @overload

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
+from inngest_sdk.asks import Ask
+from inngest_sdk.steps import hash_id
 from inngest_serverless import (
     Middleware,
     MiddlewareSync,
     Retry,
     StepInfo,
     StepInput,
+    StepMemos,
     StepOptions,
 )
 from tests.sdk.play import Mode, Played, app, both, define
@@ -226,3 +230,56 @@ def test_a_class_is_told_whom_it_belongs_to() -> None:
     define(lambda ctx: 1, client, middleware=[Registered])
     client.add_middleware(Registered)
     assert told == [("shop", None), ("shop", "shop-f"), ("shop", None)]
+
+
+@pytest.mark.parametrize("planning", [False, True])
+def test_what_the_server_is_told_of_a_step_can_be_changed(mode: Mode, planning: bool) -> None:
+    def hide(self: Any, ask: Ask) -> Ask:
+        return replace(ask, op=replace(ask.op, arguments=("hidden",)))
+
+    kind = MiddlewareSync if mode == "sync" else Middleware
+    hiding = type("Hiding", (kind,), {"transform_step_request": hide})
+
+    def f(ctx: Any) -> Steps:
+        yield ctx.step.run("a", lambda secret: len(secret), "1234")
+
+    [op] = define(both(mode, f), app(middleware=[hiding])).ops(planning=planning)
+    assert op["opts"]["input"] == ["hidden"]
+    assert op["data"] == (None if planning else 4)
+
+
+@pytest.mark.parametrize("broken", [None, "transform_input", "before_response", "after_call"])
+def test_the_end_of_a_call_is_told_whatever_came_before(
+    mode: Mode, broken: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    def fail(self: Any, *_: Any) -> None:
+        raise ValueError(f"{broken} is broken")
+
+    def end(self: Any) -> None:
+        ended.append("told")
+
+    def f(ctx: Any) -> Steps:
+        yield from ()
+
+    chain = [made(mode, **({broken: fail} if broken else {})), made(mode, after_call=end)]
+    run = define(both(mode, f), app(middleware=chain))
+    assert run.call().status == (500 if broken in ("transform_input", "before_response") else 200)
+    assert ended == ["told"]
+    assert ("after_call" in caplog.text) is (broken == "after_call")
+
+
+def test_all_memos_can_be_read_by_the_hash_of_their_step(mode: Mode) -> None:
+    seen: list[Any] = []
+
+    def read(self: Any, ctx: Any, function: Any, steps: StepMemos) -> None:
+        seen.append(dict(steps.memos))
+
+    def f(ctx: Any) -> Steps:
+        yield ctx.step.sleep("nap", "1s")
+
+    run = define(both(mode, f), app(middleware=[made(mode, transform_input=read)]))
+    run.memo({"id": hash_id("nap")}, None)
+    run.call()
+    assert seen == [{hash_id("nap"): None}]
