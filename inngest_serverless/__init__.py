@@ -23,6 +23,7 @@ from inngest_sdk.errors import (
     SendEventsError,
     SendSignalError,
     SignalNotAwaitedError,
+    StepElsewhereError,
     StepError,
     StepTimeoutError,
 )
@@ -53,12 +54,13 @@ from inngest_sdk.replay_log import ReplayFilter
 from inngest_sdk.serializer import JSON, PydanticSerializer, Serializer
 from inngest_sdk.tools import Group, GroupSync, ParallelMode, Step, StepSync
 from inngest_sdk.wire import VERSION as __version__
+from inngest_serverless import secrets as _secrets  # noqa: F401 # registers who fetches them
 
 if TYPE_CHECKING:
     from inngest_sdk.approval import Approval, ApprovalSync, Decision
     from inngest_sdk.decorated import step
     from inngest_sdk.fetching import FetchResponse, FetchStatusError
-    from inngest_sdk.mapping import Completion, MapResult
+    from inngest_sdk.mapping import Completion, Failed, MapResult, NotStarted, Succeeded
     from inngest_sdk.realtime import SubscriptionToken, Topic
     from inngest_sdk.saga import Saga, SagaSync
     from inngest_sdk.signals import Signal
@@ -70,7 +72,10 @@ _LATER = {
     "Decision": "approval",
     "FetchResponse": "fetching",
     "FetchStatusError": "fetching",
+    "Failed": "mapping",
     "MapResult": "mapping",
+    "NotStarted": "mapping",
+    "Succeeded": "mapping",
     "Saga": "saga",
     "SagaSync": "saga",
     "Signal": "signals",
@@ -109,6 +114,7 @@ __all__ = [
     "Event",
     "EventInvalidError",
     "EventType",
+    "Failed",
     "FetchResponse",
     "FetchStatusError",
     "Function",
@@ -120,6 +126,7 @@ __all__ = [
     "Middleware",
     "MiddlewareSync",
     "NonRetriableError",
+    "NotStarted",
     "ParallelMode",
     "Priority",
     "PydanticSerializer",
@@ -139,6 +146,7 @@ __all__ = [
     "SignalNotAwaitedError",
     "Singleton",
     "Step",
+    "StepElsewhereError",
     "StepError",
     "StepInfo",
     "StepInput",
@@ -148,6 +156,7 @@ __all__ = [
     "StepTimeoutError",
     "Streaming",
     "SubscriptionToken",
+    "Succeeded",
     "Throttle",
     "Timeouts",
     "Topic",

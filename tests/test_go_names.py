@@ -30,7 +30,7 @@ from starlette.routing import Route
 
 import inngest_serverless as ours
 from inngest_sdk import endpoint, signing
-from inngest_sdk.config import Config
+from inngest_sdk.config import Config, Secret
 from inngest_sdk.drive import drive
 from inngest_sdk.errors import SignatureInvalidError
 from inngest_sdk.http import Request, Response
@@ -301,7 +301,7 @@ def _() -> None:
     assert ask(asgi.serve(client), "GET", url).status_code == 401
     headers = {"x-inngest-signature": signing.sign(KEY, b"", int(time.time()))}
     assert ask(asgi.serve(client), "GET", url, headers=headers).status_code == 200
-    assert from_env(SIGNING_KEY=KEY).signing_keys == (KEY,)
+    assert from_env(SIGNING_KEY=KEY).signing_keys == (Secret(KEY),)
 
 
 @go("HandlerOpts.SigningKeyFallback")
@@ -380,7 +380,7 @@ def _() -> None:
 @go("HandlerOpts.GetSigningKey", "HandlerOpts.GetSigningKeyFallback")
 def _() -> None:
     config = from_env(SIGNING_KEY=KEY, SIGNING_KEY_FALLBACK="ab34")
-    assert config.signing_keys == (KEY, "ab34")
+    assert config.signing_keys == (Secret(KEY), Secret("ab34"))
 
 
 @go("HandlerOpts.GetAPIBaseURL", "HandlerOpts.GetEventAPIBaseURL")
@@ -745,9 +745,7 @@ def _() -> None:
 def _() -> None:
     _, (path, _, _) = sent(ours.Event(name="a/b"), event_key="k1")
     assert path == "/e/k1"
-    key = from_env(EVENT_KEY="k2").event_key
-    assert key is not None
-    assert key.reveal() == "k2"
+    assert from_env(EVENT_KEY="k2").event_key == Secret("k2")
 
 
 @go("ClientOpts.HTTPClient")

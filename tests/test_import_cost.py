@@ -46,7 +46,10 @@ ALLOWED = {
     # The core's own: the step that is running, and the seed of event ids.
     *("contextvars", "base64", "binascii", "struct"),
 }
-OURS = ("inngest_sdk", "inngest_serverless.aws", "inngest_serverless.discovery")
+OURS = (
+    *("inngest_sdk", "inngest_serverless.aws", "inngest_serverless.discovery"),
+    "inngest_serverless.secrets",
+)
 
 HEAVY = {
     *("asyncio", "concurrent", "email", "http", "multiprocessing", "socket", "sqlite3", "ssl"),

@@ -14,11 +14,17 @@ class Environment:
 
     `region` is "unknown" off Lambda. `starts_here`: Lambda is starting, and what it loads as the
     function's handler is ours. `escapes_unicode`: the runtime writes answers as ASCII JSON.
+    `has_runtime_api`: a Lambda runtime runs this process. `takes_snapshot`: its state will be kept
+    and copied (SnapStart). `streaming` is INNGEST_STREAMING as it stands; it matters only where no
+    client could be loaded, whose own setting counts.
     """
 
     region: str = "unknown"
     starts_here: bool = False
     escapes_unicode: bool = True
+    has_runtime_api: bool = False
+    takes_snapshot: bool = False
+    streaming: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Environment:
@@ -28,6 +34,9 @@ class Environment:
             starts_here="AWS_LAMBDA_RUNTIME_API" in environ
             and environ.get("_HANDLER", "").replace("/", ".") == HANDLER,
             escapes_unicode=not _writes_utf8(environ.get("AWS_EXECUTION_ENV", "")),
+            has_runtime_api="AWS_LAMBDA_RUNTIME_API" in environ,
+            takes_snapshot=environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start",
+            streaming=environ.get("INNGEST_STREAMING", ""),
         )
 
 

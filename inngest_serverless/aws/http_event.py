@@ -1,22 +1,27 @@
 """Lambda's HTTP events to Request, and Response to what each front door wants back. Pure.
 
-Four services put HTTP in front of a function, in three shapes:
+Five services put HTTP in front of a function, in four shapes, and who may invoke the function can
+do without them:
 
-    v2   Function URL, API Gateway HTTP API        version "2.0" and requestContext.http
-    ALB  Application Load Balancer target group    requestContext.elb
-    v1   API Gateway REST API, and HTTP API with   httpMethod
-         payload format 1.0
+    v2       Function URL, API Gateway HTTP API        version "2.0" and requestContext.http
+    ALB      Application Load Balancer target group    requestContext.elb
+    v1       API Gateway REST API, and HTTP API with   httpMethod
+             payload format 1.0
+    Lattice  VPC Lattice target group, version 2       requestContext.serviceArn and a method
+    direct   `aws lambda invoke`                       {"inngest": {"method": ..., "url": ...}}
 
 An event is whatever JSON someone invokes the function with, so every field may be missing, null
 or of another type: such a field counts as missing.
 
 The public URL, which registering the app depends on, is rebuilt from what AWS itself fills in
-(`requestContext.domainName`). Behind an ALB only the client's own `host` header tells it, and
-behind CloudFront or a mapped custom domain nothing does: set INNGEST_SERVE_ORIGIN there.
+(`requestContext.domainName`). Behind an ALB or VPC Lattice only the client's own `host` header
+tells it, and behind CloudFront or a mapped custom domain nothing does: set INNGEST_SERVE_ORIGIN
+there.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,7 +45,7 @@ class FrontDoor:
     `limit_name` says who sets that limit.
     """
 
-    shape: Literal["v2", "v1", "alb"]
+    shape: Literal["v2", "v1", "alb", "lattice", "direct"]
     multi_value: bool
     max_answer_bytes: int
     limit_name: str
@@ -51,6 +56,17 @@ V1 = FrontDoor("v1", True, LAMBDA_ANSWER_BYTES, "AWS Lambda")
 ALB = FrontDoor("alb", False, ALB_ANSWER_BYTES, "the load balancer")
 # The target group attribute lambda.multi_value_headers.enabled, seen from inside.
 ALB_MULTI = FrontDoor("alb", True, ALB_ANSWER_BYTES, "the load balancer")
+# "The maximum size of the response JSON that the Lambda function can send is 6 MB": Lambda's own.
+# https://docs.aws.amazon.com/vpc-lattice/latest/ug/lambda-functions.html
+LATTICE = FrontDoor("lattice", False, LAMBDA_ANSWER_BYTES, "AWS Lambda")
+DIRECT = FrontDoor("direct", False, LAMBDA_ANSWER_BYTES, "AWS Lambda")
+
+ABSOLUTE_URL = re.compile(r"(https?)://([^/?#]*)(.*)", re.DOTALL)
+
+ABSOLUTE_URL = re.compile(r"(https?)://([^/?#]*)(.*)", re.DOTALL)
+
+# Where tenant isolation is on, the request that the app sees names the tenant in this header.
+TENANT_HEADER = "x-amz-tenant-id"
 
 
 @dataclass(frozen=True)
@@ -74,23 +90,56 @@ def front_door(event: object) -> FrontDoor | NotHttp:
         return ALB_MULTI if isinstance(event.get("multiValueHeaders"), dict) else ALB
     if isinstance(event.get("httpMethod"), str):
         return V1
+    if "serviceArn" in context and isinstance(event.get("method"), str):
+        return LATTICE
+    if isinstance(_table(event.get("inngest")).get("method"), str):
+        return DIRECT
     # Escaped, since it goes into a log and an answer.
     return NotHttp(ascii(_description(event, context))[1:-1])
 
 
-def request_from(event: Mapping[str, Any], door: FrontDoor) -> Request:
-    """Translate an event; raises BodyInvalidError if its body cannot be read."""
+def request_from(
+    event: Mapping[str, Any], door: FrontDoor, tenant_id: str | None = None
+) -> Request:
+    """Translate an event; raises BodyInvalidError if its body cannot be read.
+
+    `tenant_id` is the tenant that Lambda made this process for (tenant isolation); the app finds it
+    in TENANT_HEADER, where nobody else may put one.
+    """
+    if door is DIRECT:
+        event = event["inngest"]
     headers = headers_of(event)
-    method, url = {"v2": _v2, "v1": _v1, "alb": _alb}[door.shape](event, headers)
+    method, url = READERS[door.shape](event, headers)
+    headers.pop(TENANT_HEADER, None)
+    if tenant_id is not None:
+        headers[TENANT_HEADER] = tenant_id
     return Request(method.upper(), url, headers, body_of(event))
+
+
+def can_pass_chunks(event: Mapping[str, Any], door: FrontDoor) -> bool:
+    """Whether this front door is of a kind that can be set to pass an answer on as it comes.
+
+    These are Function URLs (invoke mode RESPONSE_STREAM) and REST APIs (response transfer mode
+    STREAM). Whether it has been set so, an event does not tell.
+    """
+    if door is V1:
+        return event.get("version") != "1.0"  # that would be an HTTP API
+    host = _text(_table(event.get("requestContext")).get("domainName"))
+    # CloudFront and custom domains call a Function URL by its own name, too.
+    return door is V2 and (_is_local(host) or ".lambda-url." in host)
 
 
 def path_may_be_mapped(event: Mapping[str, Any], door: FrontDoor) -> bool:
     """Whether the public path may differ from the event's: in format 2.0 the mapping of a custom
-    domain is kept from the function. (Real ones have no port; a local stand-in for Lambda does.)
+    domain is kept from the function.
     """
     host = _text(_table(event.get("requestContext")).get("domainName"))
-    return door.shape == "v2" and ":" not in host and not host.endswith(AWS_DOMAINS)
+    return door is V2 and not _is_local(host) and not host.endswith(AWS_DOMAINS)
+
+
+def _is_local(domain_name: str) -> bool:
+    # Real domain names come without a port; those of a local stand-in for Lambda have one.
+    return ":" in domain_name
 
 
 def event_from(response: Response, door: FrontDoor) -> dict[str, Any]:
@@ -111,6 +160,12 @@ def event_from(response: Response, door: FrontDoor) -> dict[str, Any]:
     answer["body"] = body
     answer["isBase64Encoded"] = is_base64
     return answer
+
+
+def prelude_from(status: int, headers: Mapping[str, str], door: FrontDoor) -> dict[str, Any]:
+    """What goes before the body where an answer leaves in chunks: all but the body."""
+    prelude: dict[str, Any] = {"statusCode": status, "headers": dict(headers)}
+    return {**prelude, "cookies": []} if door is V2 else prelude
 
 
 def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
@@ -169,6 +224,26 @@ def _alb(event: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str
     path = _text(event.get("path"))
     scheme = forwarded_scheme(headers) or "https"
     return _text(event.get("httpMethod")), join(scheme, host, path, query)
+
+
+def _lattice(event: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str]:
+    host = _host(headers.get("host"))
+    path, _, query = _text(event.get("path")).partition("?")
+    query = query or "&".join(f"{name}={value}" for name, value in _query_pairs(event))
+    scheme = forwarded_scheme(headers) or "https"
+    return _text(event.get("method")), join(scheme, host, path, query)
+
+
+def _direct(event: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[str, str]:
+    url = _text(event.get("url"))
+    absolute = ABSOLUTE_URL.fullmatch(url)
+    scheme, authority, target = absolute.groups() if absolute else ("https", "", url)
+    path, _, query = target.partition("?")
+    host = _host(authority, headers.get("host"))
+    return _text(event.get("method")), join(scheme, host, path, query)
+
+
+READERS = {"v2": _v2, "v1": _v1, "alb": _alb, "lattice": _lattice, "direct": _direct}
 
 
 # Reserved never to exist (RFC 2606): calls are served all the same, and whoever registers under
@@ -246,8 +321,8 @@ def _description(event: Mapping[str, Any], context: Mapping[str, Any]) -> str:
         return f"records from {source}"
     if "detail-type" in event and "source" in event:
         return f"an EventBridge event {_text(event['detail-type'])!r}"
-    if "serviceNetworkArn" in context:
-        return "a VPC Lattice request"
+    if "raw_path" in event and "query_string_parameters" in event:
+        return "a VPC Lattice request of version 1 (set its target group's event version to V2)"
     if "connectionId" in context:
         return "a WebSocket message"
     keys = ", ".join(sorted(map(str, event)))

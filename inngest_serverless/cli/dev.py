@@ -40,10 +40,10 @@ NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM)
 )
 @click.option(
     "--platform",
-    type=click.Choice(["aws", "asgi"]),
+    type=click.Choice(["aws", "gcp", "azure", "asgi"]),
     default="aws",
     show_default=True,
-    help="Where the app runs: the local Lambda, or uvicorn.",
+    help="Where the app runs: the local Lambda, functions-framework, Azure's runtime, or uvicorn.",
 )
 @click.option("--url", "urls", metavar="URL", multiple=True, help="An app that runs already.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")

@@ -17,6 +17,19 @@ from urllib.parse import urlsplit
 
 from inngest_serverless.cli.app_check import COMPLAINED
 from inngest_serverless.cli.problems import Problem, WrongUse
+from inngest_serverless.emulators.local_cloud_function import (
+    CloudFunctionConfig,
+    FunctionNotStarted,
+    LocalCloudFunction,
+    missing_parts,
+)
+from inngest_serverless.emulators.local_function_app import (
+    LOCAL_SCRIPT,
+    FunctionAppConfig,
+    LocalFunctionApp,
+    WorkerFailed,
+    missing_runtime,
+)
 from inngest_serverless.emulators.local_lambda import LambdaConfig, LocalLambda
 from inngest_serverless.engine.server import DevOptions, DevServer
 
@@ -38,7 +51,8 @@ OnSync: TypeAlias = Callable[[str, str | None], None]
 
 def environment(app: str, engine_url: str) -> dict[str, str]:
     """Return the variables that tie an app to an engine on this machine."""
-    return {**dict.fromkeys(NOT_HERE, ""), "INNGEST_APP": app, "INNGEST_DEV": engine_url}
+    here = {"INNGEST_APP": app, "INNGEST_DEV": engine_url, "INNGEST_ALLOW_DEV": "1"}
+    return {**dict.fromkeys(NOT_HERE, ""), **here}
 
 
 def proxy_free(engine_url: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -57,6 +71,10 @@ def check_app(platform: str, app: str, directory: Path, *, seconds: float = LOAD
             "the local Lambda runs AWS's runtime client, awslambdaric, which is not installed",
             "It does not exist for Windows: there, use --platform asgi",
         )
+    if platform == "gcp" and (missing := missing_parts()):
+        raise Problem(missing, "Or choose another: --platform asgi")
+    if platform == "azure" and (missing := missing_runtime()):
+        raise Problem(missing, "Or choose another: --platform asgi")
     complaint = f"--app {app} cannot be loaded from {directory}"
     try:
         done = subprocess.run(
@@ -92,7 +110,8 @@ def _last_words(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """An app to run: on "aws" (the local Lambda) or "asgi" (uvicorn), loaded from `directory`."""
+    """An app to run, loaded from `directory`: on "aws" (the local Lambda), "gcp"
+    (functions-framework), "azure" (Microsoft's runtime) or "asgi" (uvicorn)."""
 
     platform: str
     app: str
@@ -147,7 +166,13 @@ async def serve_app(
     wanted: Wanted, engine_url: str, on_log: Log, port: int = 0
 ) -> AsyncIterator[str]:
     """Run the app for as long as the block; gives the URL under which the engine reaches it."""
-    run = _on_lambda if wanted.platform == "aws" else _on_uvicorn
+    runs = {
+        "aws": _on_lambda,
+        "gcp": _on_functions_framework,
+        "azure": _on_azure_runtime,
+        "asgi": _on_uvicorn,
+    }
+    run = runs[wanted.platform]
     async with run(wanted, environment(wanted.app, engine_url), on_log, port) as origin:
         yield origin + PATH
 
@@ -164,6 +189,38 @@ async def _on_lambda(
     )
     async with LocalLambda(config, port=port, on_log=on_log) as function:
         yield function.url
+
+
+@asynccontextmanager
+async def _on_functions_framework(
+    wanted: Wanted, variables: dict[str, str], on_log: Log, port: int
+) -> AsyncIterator[str]:
+    config = CloudFunctionConfig(
+        environment={**variables, **proxy_free(variables["INNGEST_DEV"], os.environ)},
+        directory=wanted.directory,
+        service=wanted.app.partition(":")[0].replace(".", "-"),
+    )
+    try:
+        async with LocalCloudFunction(config, port=port, on_log=on_log) as function:
+            yield function.url
+    except FunctionNotStarted as error:
+        raise Problem(f"functions-framework did not start\n{error}") from None
+
+
+@asynccontextmanager
+async def _on_azure_runtime(
+    wanted: Wanted, variables: dict[str, str], on_log: Log, port: int
+) -> AsyncIterator[str]:
+    config = FunctionAppConfig(
+        directory=wanted.directory,
+        script=LOCAL_SCRIPT,
+        environment={**variables, **proxy_free(variables["INNGEST_DEV"], os.environ)},
+    )
+    try:
+        async with LocalFunctionApp(config, port=port, on_log=on_log) as local:
+            yield local.url
+    except WorkerFailed as error:
+        raise Problem(f"Microsoft's runtime did not start\n{error}") from None
 
 
 @asynccontextmanager

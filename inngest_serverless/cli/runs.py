@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from inngest_serverless.cli.api import EngineApi, engine_url
-from inngest_serverless.cli.problems import Problem, WrongUse
+from inngest_serverless.cli.problems import Problem
 from inngest_serverless.cli.seconds import seconds
 from inngest_serverless.cli.show import console, print_json, print_run, runs_table
 
@@ -74,13 +74,11 @@ def _refuse_options(ctx: click.Context) -> None:
 def export_command(
     run_ids: tuple[str, ...], function: str | None, output: Path | None, url: str | None
 ) -> None:
-    """Write runs as traces, one JSON document a line.
+    """Write runs as traces, one JSON document a line: these, a function's, or all.
 
     A trace holds the events, the steps with what they came to, and the output: enough to run the
     function again and see whether changed code still does the same.
     """
-    if not run_ids and function is None:
-        raise WrongUse("nothing to export: give the ids of runs, or --function")
     traces = asyncio.run(_traces(engine_url(url), run_ids, function))
     # Escaped, so that any terminal can show a line and no character in it looks like its end.
     text = "".join(f"{json.dumps(trace, separators=(',', ':'))}\n" for trace in traces)
@@ -138,18 +136,22 @@ async def _run(url: str, run_id: str, wait: bool, timeout: float | None) -> dict
 async def _traces(url: str, run_ids: Sequence[str], function: str | None) -> list[dict[str, Any]]:
     api = TraceApi(url)
     async with api:
-        ids = [*run_ids, *(await api.ids_of(function) if function is not None else ())]
+        listed = await api.ids_of(function) if function is not None or not run_ids else ()
+        ids = [*run_ids, *listed]
         return [await api.trace(run_id) for run_id in dict.fromkeys(ids)]
 
 
 class TraceApi(EngineApi):
     """The engine's API, and what only an export asks of it."""
 
-    async def ids_of(self, function: str, *, page: int = PAGE) -> list[str]:
-        """The ids of all runs of a function, oldest first; so many are asked for at a time."""
+    async def ids_of(self, function: str | None, *, page: int = PAGE) -> list[str]:
+        """The ids of all runs, of a function if one is named, oldest first; so many are asked for
+        at a time."""
         found = ids = [run["run_id"] for run in await self.runs(function=function, limit=page)]
         while len(found) == page:
-            query = {"function": function, "limit": str(page), "cursor": ids[-1]}
+            query = {"limit": str(page), "cursor": ids[-1]}
+            if function is not None:
+                query["function"] = function
             answer = await self._ask("GET", "/api/runs", "runs", params=query)
             found = [run["run_id"] for run in answer["runs"]]
             ids = ids + found

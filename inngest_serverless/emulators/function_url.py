@@ -1,7 +1,8 @@
 """Payload format 2.0: an HTTP request as a Function URL hands it to a function, and its answer.
 
 Pure: values in, values out. The shapes are those of
-https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html, and for results in chunks of
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ NOT_FORWARDED = frozenset(
 )
 # The server frames the body itself.
 NOT_RETURNED = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
+
+HTTP_INTEGRATION = "application/vnd.awslambda.http-integration-response"
+"""The content type of a streamed result that begins with status and headers."""
+END_OF_PRELUDE = b"\0" * 8
 
 
 class MalformedResponse(Exception):
@@ -148,6 +153,20 @@ def response_from(result: bytes) -> HttpResponse:
     if not isinstance(value, dict) or "statusCode" not in value:
         return HttpResponse(200, (("content-type", "application/json"),), result)
     return HttpResponse(_status(value["statusCode"]), _headers(value), _raw_body(value))
+
+
+def head_from(prelude: bytes) -> HttpResponse:
+    """Return the HTTP answer, still without a body, that a streamed result begins with.
+
+    Raises MalformedResponse.
+    """
+    try:
+        value: Any = json.loads(prelude)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise MalformedResponse("the prelude of the streamed result is not a JSON object")
+    return HttpResponse(_status(value.get("statusCode", 200)), _headers(value))
 
 
 def _status(value: Any) -> int:

@@ -2,7 +2,10 @@
 
 Everything between the HTTP request and the user's handler is what runs on Lambda: payload 2.0, the
 Runtime API, AWS's runtime client, processes that start cold and are used again, killed at their
-timeout. Not imitated: freezing between invocations, memory limits, response streaming, IAM.
+timeout. Not imitated: freezing between invocations, memory limits, IAM.
+
+A result that the runtime posts in chunks is passed on as it comes, as by a Function URL whose
+invoke mode is RESPONSE_STREAM; any other is read as by one whose mode is BUFFERED.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from types import TracebackType
@@ -21,17 +25,28 @@ from typing import Any
 from uuid import uuid4
 
 from inngest_serverless.emulators.function_url import (
+    END_OF_PRELUDE,
+    HTTP_INTEGRATION,
     Arrival,
     MalformedResponse,
     event_from,
+    head_from,
     response_from,
 )
-from inngest_serverless.emulators.http_server import HttpRequest, HttpResponse, HttpServer
+from inngest_serverless.emulators.http_server import (
+    Answer,
+    BrokenOff,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    HttpStream,
+)
 from inngest_serverless.emulators.lambda_config import LambdaConfig
 from inngest_serverless.emulators.runtime_api import (
     PAYLOAD_LIMIT,
     FunctionFailed,
     Invocation,
+    ResultStream,
     RuntimeGone,
 )
 from inngest_serverless.emulators.runtime_process import RuntimeProcess
@@ -75,6 +90,7 @@ class LocalLambda:
         self._places = asyncio.Semaphore(config.max_concurrency)
         self._processes: set[RuntimeProcess] = set()
         self._warm: list[RuntimeProcess] = []
+        self._runs: set[asyncio.Task[bytes]] = set()
         self._closed = False
 
     async def __aenter__(self) -> LocalLambda:
@@ -101,6 +117,7 @@ class LocalLambda:
         self._warm.clear()
         await asyncio.gather(*(process.stop() for process in self._processes))
         self._processes.clear()
+        await asyncio.gather(*self._runs, return_exceptions=True)
 
     @property
     def url(self) -> str:
@@ -115,11 +132,16 @@ class LocalLambda:
     async def invoke(self, event: Mapping[str, Any]) -> Any:
         """Invoke the function with `event`, past the Function URL, and return its result.
 
-        Raises FunctionFailed, RequestTooLarge, TooManyRequests.
+        Raises FunctionFailed, RequestTooLarge, TooManyRequests, and MalformedResponse for a result
+        in chunks, which only the Function URL passes on.
         """
-        return json.loads(await self._run(_dumped(event), str(uuid4()), _new_trace_id()))
+        stream = ResultStream()
+        result = await self._run(_dumped(event), str(uuid4()), _new_trace_id(), stream)
+        if stream.begun.is_set():
+            raise MalformedResponse("the handler streamed its result; ask for it at the `url`")
+        return json.loads(result)
 
-    async def _answer(self, request: HttpRequest) -> HttpResponse:
+    async def _answer(self, request: HttpRequest) -> Answer:
         arrival = Arrival(
             request_id=str(uuid4()),
             trace_id=_new_trace_id(),
@@ -127,14 +149,44 @@ class LocalLambda:
             authority=self._front_door.address,
         )
         event = _dumped(event_from(request, arrival))
-        response = await self._respond(event, arrival)
+        stream = ResultStream()
+        run = self._start(event, arrival, stream)
+        begun = asyncio.ensure_future(stream.begun.wait())
+        try:
+            await asyncio.wait({run, begun}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            begun.cancel()
+        response = await self._respond(run, stream, arrival)
         identified = (*response.headers, ("x-amzn-requestid", arrival.request_id))
-        return HttpResponse(response.status, identified, response.body)
+        return replace(response, headers=identified)
 
-    async def _respond(self, event: bytes, arrival: Arrival) -> HttpResponse:
+    def _start(self, event: bytes, arrival: Arrival, stream: ResultStream) -> asyncio.Task[bytes]:
+        """Run in a task of its own: it goes on when the client has hung up on a stream."""
+
+        async def run() -> bytes:
+            try:
+                return await self._run(event, arrival.request_id, arrival.trace_id, stream)
+            finally:
+                stream.end()
+
+        task = asyncio.ensure_future(run())
+        self._runs.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, run: asyncio.Task[bytes]) -> None:
+        self._runs.discard(run)
+        if not run.cancelled():
+            run.exception()  # of a run that nobody waits for any more; the log has it
+
+    async def _respond(
+        self, run: asyncio.Task[bytes], stream: ResultStream, arrival: Arrival
+    ) -> Answer:
         """Run and translate. A failure is told in the log only: the caller may be anyone."""
         try:
-            return response_from(await self._run(event, arrival.request_id, arrival.trace_id))
+            if stream.begun.is_set():
+                return await _streamed(run, stream)
+            return response_from(await run)
         except RequestTooLarge as error:
             return _message(413, str(error))
         except TooManyRequests:
@@ -145,7 +197,9 @@ class LocalLambda:
             self._log(f"RequestId: {arrival.request_id} Error: {error}")
             return _message(502, "Internal Server Error")
 
-    async def _run(self, event: bytes, request_id: str, trace_id: str) -> bytes:
+    async def _run(
+        self, event: bytes, request_id: str, trace_id: str, stream: ResultStream
+    ) -> bytes:
         if len(event) > PAYLOAD_LIMIT:
             raise RequestTooLarge(
                 f"the event has {len(event)} bytes of JSON; Lambda takes at most {PAYLOAD_LIMIT}"
@@ -155,7 +209,8 @@ class LocalLambda:
                 process = await self._take_warm() or self._new_process()
                 try:
                     await process.start()
-                    return await process.invoke(self._invocation(event, request_id, trace_id))
+                    invocation = self._invocation(event, request_id, trace_id)
+                    return await process.invoke(invocation, stream)
                 except RuntimeGone:
                     continue  # it had not begun, so another process may
                 finally:
@@ -222,6 +277,37 @@ class LocalLambda:
 
     def _log_to_stderr(self, line: str) -> None:
         print(f"[{self.config.function_name}] {line}", file=sys.stderr, flush=True)
+
+
+async def _streamed(run: asyncio.Task[bytes], stream: ResultStream) -> HttpStream:
+    """The answer that a result in chunks stands for, as soon as its head is there.
+
+    Raises FunctionFailed and MalformedResponse.
+    """
+    chunks = stream.chunks()
+    if stream.content_type != HTTP_INTEGRATION:
+        return HttpStream(200, (("content-type", stream.content_type),), _rest(run, b"", chunks))
+    prelude = b""
+    async for chunk in chunks:
+        prelude, end, body = (prelude + chunk).partition(END_OF_PRELUDE)
+        if end:
+            head = head_from(prelude)
+            return HttpStream(head.status, head.headers, _rest(run, body, chunks))
+    await run  # raises, if that is why there is no more
+    raise MalformedResponse("the streamed result ended before its prelude did")
+
+
+async def _rest(
+    run: asyncio.Task[bytes], first: bytes, chunks: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    if first:
+        yield first
+    async for chunk in chunks:
+        yield chunk
+    try:
+        await asyncio.shield(run)
+    except FunctionFailed as error:
+        raise BrokenOff(str(error)) from error
 
 
 def _dumped(event: Mapping[str, Any]) -> bytes:

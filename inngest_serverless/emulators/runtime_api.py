@@ -8,16 +8,29 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inngest_serverless.emulators.http_server import HttpRequest, HttpResponse, HttpServer
+from inngest_serverless.emulators.http_server import (
+    BodyStream,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+)
 
 PREFIX = "/2018-06-01/runtime/"
 PAYLOAD_LIMIT = 6_291_556
 """Bytes of JSON that Lambda accepts as an event and as a result (Lambda quotas: 6 MB)."""
+
+STREAM_LIMIT = 200 * 1024 * 1024
+"""Bytes that Lambda passes on of a streamed result."""
+ERROR_TYPE = "lambda-runtime-function-error-type"
+ERROR_BODY = "lambda-runtime-function-error-body"
+STREAMED = "application/octet-stream"
+"""The content type of a streamed result that names none."""
 
 
 class FunctionFailed(Exception):
@@ -49,16 +62,44 @@ class Invocation:
     trace_id: str
 
 
+class ResultStream:
+    """A result that the runtime posts in chunks, on its way to whoever asked for it."""
+
+    def __init__(self) -> None:
+        self.content_type = ""
+        self.begun = asyncio.Event()
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def begin(self, content_type: str) -> None:
+        """Note that the first chunk is on its way."""
+        self.content_type = content_type
+        self.begun.set()
+
+    def write(self, chunk: bytes) -> None:
+        """Pass a chunk on."""
+        self._chunks.put_nowait(chunk)
+
+    def end(self) -> None:
+        """Note that no more will come, whether that was all or not."""
+        self._chunks.put_nowait(None)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Give each chunk as it comes, until the end."""
+        while (chunk := await self._chunks.get()) is not None:
+            yield chunk
+
+
 class RuntimeApi:
     """Hand one process its invocations, one at a time, and take back what it makes of them."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
-        self._server = HttpServer(self._answer)
+        self._server = HttpServer(self._answer, _is_streamed)
         self._log = log
         self._poll: asyncio.Future[Invocation] | None = None
         self._polled = asyncio.Event()  # also set at the end, to wake whoever waits for a poll
         self._request_id = ""
         self._result: asyncio.Future[bytes] | None = None
+        self._stream = ResultStream()
         self.end: FunctionFailed | None = None
 
     @property
@@ -85,8 +126,11 @@ class RuntimeApi:
             self._polled.clear()
             await self._polled.wait()
 
-    async def invoke(self, invocation: Invocation) -> bytes:
+    async def invoke(self, invocation: Invocation, stream: ResultStream) -> bytes:
         """Hand over to the idle runtime and return its result as posted.
+
+        Of a result that is posted in chunks `stream` is given each as it comes, and what is
+        returned, when all have come, is empty.
 
         Raises FunctionFailed, and RuntimeGone when the runtime ended before it was handed over.
         When cancelled the invocation is given up: its result, should one come, is refused.
@@ -94,7 +138,7 @@ class RuntimeApi:
         if self.end is not None:
             raise RuntimeGone(str(self.end)) from self.end
         assert self._poll is not None and self.idle, "only an idle runtime takes an invocation"
-        self._request_id = invocation.request_id
+        self._request_id, self._stream = invocation.request_id, stream
         self._result = asyncio.get_running_loop().create_future()
         self._poll.set_result(invocation)
         try:
@@ -117,6 +161,8 @@ class RuntimeApi:
         match (request.method, *path):
             case ("GET", "invocation", "next"):
                 return await self._next()
+            case ("POST", "invocation", request_id, "response") if request.stream is not None:
+                return await self._take_stream(request_id, request, request.stream)
             case ("POST", "invocation", request_id, "response"):
                 return self._take_result(request_id, request.body)
             case ("POST", "invocation", request_id, "error"):
@@ -129,6 +175,9 @@ class RuntimeApi:
         return _refusal(404, "InvalidPath", f"no {request.method} {request.target} here")
 
     async def _next(self) -> HttpResponse:
+        if self._expects(self._request_id):
+            reason = "the runtime asked for more work before it had answered"
+            self._fail_stream(FunctionFailed("Runtime.TruncatedResponse", reason))
         self._poll = asyncio.get_running_loop().create_future()
         self._polled.set()
         invocation = await self._poll
@@ -147,9 +196,36 @@ class RuntimeApi:
             return _unknown(request_id)
         assert self._result is not None
         if len(body) > PAYLOAD_LIMIT:
-            return self._refuse_result(_result_too_large(len(body)))
+            return self._refuse_result(_result_too_large(len(body), PAYLOAD_LIMIT))
         self._result.set_result(body)
         return ACCEPTED
+
+    async def _take_stream(
+        self, request_id: str, request: HttpRequest, body: BodyStream
+    ) -> HttpResponse:
+        if not self._expects(request_id):
+            return _unknown(request_id)
+        stream, size = self._stream, 0
+        stream.begin(request.header("content-type", STREAMED))
+        # A stream that breaks off fails the invocation when it is known why: when the process has
+        # ended, or asks for more work.
+        async for chunk in body.chunks():
+            if not self._expects(request_id):  # it was given up in the meantime
+                return _unknown(request_id)
+            size += len(chunk)
+            if size > STREAM_LIMIT:
+                return self._refuse_result(_result_too_large(size, STREAM_LIMIT))
+            stream.write(chunk)
+        if (failure := _failure_in(dict(body.trailers))) is not None:
+            self._fail_stream(failure)
+        elif self._expects(request_id):
+            assert self._result is not None
+            self._result.set_result(b"")
+        return ACCEPTED
+
+    def _fail_stream(self, failure: FunctionFailed) -> None:
+        self._log(f"RequestId: {self._request_id} Error: {failure}")
+        self._fail(failure)
 
     def _refuse_result(self, failure: FunctionFailed) -> HttpResponse:
         self._log(f"RequestId: {self._request_id} Error: {failure}")
@@ -167,14 +243,32 @@ class RuntimeApi:
         return pending and request_id == self._request_id
 
 
+def _is_streamed(request: HttpRequest) -> bool:
+    return request.header("lambda-runtime-function-response-mode") == "streaming"
+
+
 def _failure_from(request: HttpRequest) -> FunctionFailed:
-    header_type = request.header("lambda-runtime-function-error-type", "Runtime.Unknown")
+    return _failure(request.header(ERROR_TYPE, "Runtime.Unknown"), request.body)
+
+
+def _failure_in(trailers: Mapping[str, str]) -> FunctionFailed | None:
+    """The failure that a streamed result ended with; None if it is complete."""
+    if ERROR_TYPE not in trailers:
+        return None
     try:
-        report: Any = json.loads(request.body)
+        report = base64.b64decode(trailers.get(ERROR_BODY, ""), validate=True)
+    except ValueError:
+        report = b""
+    return _failure(trailers[ERROR_TYPE], report)
+
+
+def _failure(header_type: str, body: bytes) -> FunctionFailed:
+    try:
+        report: Any = json.loads(body)
     except ValueError:
         report = None
     if not isinstance(report, dict):
-        return FunctionFailed(header_type, request.body.decode("utf-8", "replace"))
+        return FunctionFailed(header_type, body.decode("utf-8", "replace"))
     return FunctionFailed(
         str(report.get("errorType") or header_type),
         str(report.get("errorMessage") or ""),
@@ -182,11 +276,11 @@ def _failure_from(request: HttpRequest) -> FunctionFailed:
     )
 
 
-def _result_too_large(size: int) -> FunctionFailed:
+def _result_too_large(size: int, limit: int) -> FunctionFailed:
     return FunctionFailed(
         "Function.ResponseSizeTooLarge",
         f"Response payload size ({size} bytes) exceeded maximum allowed payload size "
-        f"({PAYLOAD_LIMIT} bytes).",
+        f"({limit} bytes).",
     )
 
 

@@ -18,6 +18,7 @@ from inngest_serverless.emulators.lambda_config import LambdaConfig
 from inngest_serverless.emulators.runtime_api import (
     FunctionFailed,
     Invocation,
+    ResultStream,
     RuntimeApi,
     RuntimeGone,
 )
@@ -103,8 +104,8 @@ class RuntimeProcess:
             start_new_session=True,
         )
 
-    async def invoke(self, invocation: Invocation) -> bytes:
-        """Return the handler's result, JSON as it was posted.
+    async def invoke(self, invocation: Invocation, stream: ResultStream) -> bytes:
+        """Return the handler's result, JSON as it was posted; see `RuntimeApi.invoke`.
 
         Raises FunctionFailed, after which a process that timed out or crashed is not `usable`;
         RuntimeGone when the process ended, or did not ask for work in time, before it began.
@@ -116,7 +117,9 @@ class RuntimeProcess:
             self._log(f"{late.message} in {self._config.timeout:.2f} seconds after its answer")
             raise RuntimeGone(str(late)) from None
         try:
-            return await asyncio.wait_for(self._api.invoke(invocation), self._config.timeout)
+            return await asyncio.wait_for(
+                self._api.invoke(invocation, stream), self._config.timeout
+            )
         except asyncio.TimeoutError:
             message = f"Task timed out after {self._config.timeout:.2f} seconds"
             self._log(f"RequestId: {invocation.request_id} {message}")

@@ -188,6 +188,11 @@ def ai_op(
     more than 4 MB.
     """
     what = f"step {step_id!r}"
+    if not isinstance(adapter, Adapter):
+        raise FunctionConfigInvalidError(
+            f"{what}: the adapter is {adapter!r}; it takes one of inngest_serverless.ai, such as "
+            "ai.openai(auth_key=..., model=...)"
+        )
     opts: dict[str, Any] = {
         "type": "step.ai.infer",
         "url": adapter.url,

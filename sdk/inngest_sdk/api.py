@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from inngest_sdk import signing
 from inngest_sdk.config import Config
-from inngest_sdk.effects import Flow, fetch, pause
+from inngest_sdk.effects import Flow, fetch, pause, revealed
 from inngest_sdk.errors import UnreachableError
 from inngest_sdk.http import Request, Response
 
@@ -18,12 +18,31 @@ def fetch_with_keys(
     request: Request, config: Config, timeout: float | None = None
 ) -> Flow[Response]:
     """Call the server's API with the signing key, and where that is refused (401, 403) once more
-    with the fallback: while keys are rotated the server may know only the other one."""
+    with the fallback: while keys are rotated the server may know only the other one. Keys that
+    lie in a store may have been replaced there: then with these, too.
+
+    Raises SecretUnavailableError.
+    """
     timeout = config.request_timeout if timeout is None else timeout
-    key, *fallbacks = config.signing_keys or (None,)
+    keys = yield from revealed(config.signing_keys)
+    response = yield from _fetch_with(request, keys, timeout)
+    if is_refused(response):
+        newer = yield from revealed(config.signing_keys, again=True)
+        if newer != keys:
+            return (yield from _fetch_with(request, newer, timeout))
+    return response
+
+
+def is_refused(response: Response) -> bool:
+    """Whether the server does not know the key."""
+    return response.status in (401, 403)
+
+
+def _fetch_with(request: Request, keys: Sequence[str], timeout: float) -> Flow[Response]:
+    key, *fallbacks = keys or (None,)
     response = yield from fetch(_authorized(request, key), timeout)
     for fallback in fallbacks:
-        if response.status in (401, 403):
+        if is_refused(response):
             response = yield from fetch(_authorized(request, fallback), timeout)
     return response
 

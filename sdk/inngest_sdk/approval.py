@@ -67,7 +67,8 @@ class Draft:
         seconds = yield self.links.seconds()
         expires = math.ceil(seconds + self.expires.total_seconds())
         ticket = Ticket(f"{self.run_id}-{step.step.hashed}", expires, self.title, self.text)
-        url = link(self.client, self.links.app_url(), ticket)
+        keys = yield self.links.signing_keys()
+        url = link(self.client, keys, self.links.app_url(), ticket)
         return {"id": ticket.id, "url": url, "expires": expires}
 
     def ask(self, body: Callable[[], Any]) -> Ask:

@@ -13,12 +13,13 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from inngest_sdk import signing
 from inngest_sdk.client import Inngest
+from inngest_sdk.effects import Flow
 from inngest_sdk.errors import (
     ApprovalExpiredError,
     ApprovalLinkInvalidError,
@@ -37,6 +38,7 @@ MAX_TEXT = 500
 MAX_TOKEN = 2_000  # characters
 
 _VERSION = 1
+_MAC_CHARACTERS = 43  # of 32 bytes in base64url, unpadded
 _PURPOSE = b"inngest-serverless approval link\n"
 _DEV_KEY = "no signing key in dev mode"
 
@@ -53,11 +55,12 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Links:
-    """What a call knows for making links: the app's public URL, and the time in Unix seconds,
-    which may have to be awaited."""
+    """What a call knows for making links: the app's public URL, and what may have to be awaited,
+    the time in Unix seconds and the signing keys."""
 
     app_url: Callable[[], str]
     seconds: Callable[[], Any]
+    signing_keys: Callable[[], Any]
 
 
 def is_followed(request: Request) -> bool:
@@ -75,10 +78,10 @@ def check_shown(option: str, value: str, most: int) -> None:
         )
 
 
-def link(client: Inngest, app_url: str, ticket: Ticket) -> str:
+def link(client: Inngest, signing_keys: Sequence[str], app_url: str, ticket: Ticket) -> str:
     """The URL for this ticket. Raises ConfigError in cloud mode without a signing key."""
     payload = _encoded(dumps([_VERSION, ticket.id, ticket.expires, ticket.title, ticket.text]))
-    keys = _keys(client)
+    keys = _keys(client, signing_keys)
     if not keys:
         raise ConfigError(
             "no signing key: set INNGEST_SIGNING_KEY (or signing_key=), which the links of "
@@ -93,19 +96,30 @@ def with_choice(url: str, choice: str) -> str:
     return f"{url}&{CHOICE}={choice}"
 
 
-def ticket_of(client: Inngest, request: Request, now: float) -> Ticket:
-    """The ticket of a request. Raises ApprovalLinkInvalidError and ApprovalExpiredError."""
+def ticket_of(client: Inngest, request: Request, now: float) -> Flow[Ticket]:
+    """The ticket of a request. Raises ApprovalLinkInvalidError, ApprovalExpiredError, and
+    SecretUnavailableError."""
     token = request.query.get(PARAMETER, "")
     payload, _, mac = token.partition(".")
-    if len(token) > MAX_TOKEN or not any(
-        hmac.compare_digest(_mac(key, payload).encode(), mac.encode("utf-8", "replace"))
-        for key in _keys(client)
-    ):
-        raise ApprovalLinkInvalidError("This link is not valid.")
+    if len(token) > MAX_TOKEN or len(mac) != _MAC_CHARACTERS:
+        raise _invalid()
+
+    def check(signing_keys: Sequence[str]) -> None:
+        if not any(
+            hmac.compare_digest(_mac(key, payload).encode(), mac.encode("utf-8", "replace"))
+            for key in _keys(client, signing_keys)
+        ):
+            raise _invalid()
+
+    yield from signing.vouched(client.config.signing_keys, check)
     ticket = _parsed(payload)
     if now >= ticket.expires:
         raise ApprovalExpiredError("This link has expired.")
     return ticket
+
+
+def _invalid() -> ApprovalLinkInvalidError:
+    return ApprovalLinkInvalidError("This link is not valid.")
 
 
 def _parsed(payload: str) -> Ticket:
@@ -115,14 +129,13 @@ def _parsed(payload: str) -> Ticket:
             return Ticket(*fields)
     except (binascii.Error, TypeError, ValueError):
         pass  # signed by another version of this package
-    raise ApprovalLinkInvalidError("This link is not valid.")
+    raise _invalid()
 
 
-def _keys(client: Inngest) -> list[bytes]:
+def _keys(client: Inngest, signing_keys: Sequence[str]) -> list[bytes]:
     """The keys that a token may be signed with; the first is the one to sign with."""
-    config = client.config
-    keys = [signing.split(key)[1] for key in config.signing_keys]
-    if not keys and not config.is_production:
+    keys = [signing.split(key)[1] for key in signing_keys]
+    if not keys and not client.config.is_production:
         keys = [_DEV_KEY]
     purpose = _PURPOSE + client.app_id.encode()
     return [hmac.digest(key.encode(), purpose, hashlib.sha256) for key in keys]

@@ -24,6 +24,7 @@ from inngest_sdk.errors import (
     Error,
     MethodNotAllowedError,
     ProtocolError,
+    SecretUnavailableError,
     SendEventsError,
 )
 from inngest_sdk.events import Event
@@ -66,18 +67,25 @@ _VERDICTS = {"approve": True, "reject": False}
 def answer(client: Inngest, request: Request, now: float) -> Flow[Response]:
     """Answer a request that comes from a link; `now` is Unix seconds."""
     try:
-        ticket = ticket_of(client, request, now)
+        ticket = yield from ticket_of(client, request, now)
         if request.method in ("GET", "HEAD"):
             return _page(200, ticket.title, _question(ticket, request.query.get(CHOICE)))
         if request.method != "POST":
             raise MethodNotAllowedError("This page is opened, or its form is sent.")
         event = _decision(ticket, request)
         yield from send_flow(client.config, [event], _seed(ticket, now))
-    except ProtocolError as error:
-        return _page(error.status, error.message, "")
+    except SecretUnavailableError as error:
+        return _not_now(client, error)
     except (ConfigError, SendEventsError) as error:
         return _not_recorded(client, error)
+    except ProtocolError as error:
+        return _page(error.status, error.message, "")
     return _page(200, ticket.title, _recorded(event))
+
+
+def _not_now(client: Inngest, error: Error) -> Response:
+    client.logger.error("inngest: a link could not be checked: %s", error.message, exc_info=error)
+    return _page(503, "This link cannot be checked now.", "<p>Please try again in a moment.</p>")
 
 
 def _not_recorded(client: Inngest, error: Error) -> Response:

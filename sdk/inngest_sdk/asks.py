@@ -58,8 +58,21 @@ def run(
     """A step that runs `call` here. `shown` are the arguments that the server is told, where
     they are not all."""
     chosen = options(step_id)
+    _check_callable(chosen.id, call)
     op = steps.run_op(chosen.id, args if shown is None else shown, kind)
     return Ask(chosen, op, call, args, kwargs or {}, write, read)
+
+
+def _check_callable(step_id: str, call: object) -> None:
+    if callable(call):
+        return
+    if hasattr(call, "__await__"):
+        getattr(call, "close", lambda: None)()  # or Python warns that it was never awaited
+        raise FunctionConfigInvalidError(
+            f"step {step_id!r} is given what a function returned, an awaitable: give it the "
+            "function itself, `f` and not `f()`, and the arguments behind it"
+        )
+    raise FunctionConfigInvalidError(f"step {step_id!r} is given {call!r}; it takes a function")
 
 
 def sleep(step_id: StepName, length: Duration) -> Ask:
@@ -70,7 +83,12 @@ def sleep(step_id: StepName, length: Duration) -> Ask:
 
 def sleep_until(step_id: StepName, until: datetime) -> Ask:
     """A pause until a moment."""
-    return Ask(_of_server(step_id), steps.sleep_op(rfc3339(until)))
+    chosen = _of_server(step_id)
+    if not isinstance(until, datetime):
+        raise FunctionConfigInvalidError(
+            f"step {chosen.id!r} sleeps until {until!r}; it takes a datetime"
+        )
+    return Ask(chosen, steps.sleep_op(rfc3339(until)))
 
 
 def wait_for_event(

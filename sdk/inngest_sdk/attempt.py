@@ -42,13 +42,14 @@ MARGIN = 1.0  # seconds before the deadline in which no other try begins
 @dataclass(frozen=True)
 class Attempts:
     """Runs the steps of one call. `perform` runs a flow, and may have to be awaited;
-    `deadline` is in Unix seconds."""
+    `deadline` is in Unix seconds; `begin` is told of each try."""
 
     call: wire.Call
     chain: Chain
     perform: Callable[[Flow[Any]], Any]
     within: Within
     deadline: float | None = None
+    begin: Callable[[Found], object] = lambda found: None
 
     def run(self, found: Found, edited: list[Any] | None) -> Hooks[Ran]:
         """Try the step as often as this call may, and give what it came to. Raises its error."""
@@ -97,6 +98,7 @@ class Attempts:
 
     def _try(self, found: Found, info: StepInfo, edited: list[Any] | None) -> Hooks[Ran]:
         ask = found.ask
+        self.begin(found)
         given = StepInput(list(ask.args) if edited is None else list(edited), dict(ask.kwargs))
         yield from self.chain.forward("transform_step_input", info, given)
         yield from self.chain.forward("on_step_start", info)

@@ -354,4 +354,6 @@ def _unsent(error: SendEventsError) -> SendEventsResult:
 
 
 def _listed(events: Event[Any] | Sequence[Event[Any]]) -> list[Event]:
-    return [plain(each) for each in ([events] if isinstance(events, Event) else events)]
+    # A dict is no list of events, though it can be iterated; sending says what is wrong with it.
+    listed: Any = events if isinstance(events, (list, tuple)) else [events]
+    return [plain(each) for each in listed]

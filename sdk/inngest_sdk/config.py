@@ -1,6 +1,9 @@
 """Where the app is and which server it talks to. The only reader of the environment in the core.
 
 Arguments beat the environment, which beats the defaults. Everything wrong is reported at once.
+
+A key is a value, or a reference to where it lies (`ssm:/shop/signing-key`). Nothing is fetched
+here: flows ask for what is referred to when they need it (`effects.revealed`, `keys`).
 """
 
 from __future__ import annotations
@@ -9,9 +12,9 @@ import enum
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from inngest_sdk.errors import ConfigError
@@ -23,6 +26,8 @@ CLOUD_API_ORIGIN = "https://api.inngest.com"
 CLOUD_EVENT_API_ORIGIN = "https://inn.gs"
 DEV_SERVER_ORIGIN = "http://localhost:8288"
 DEFAULT_REQUEST_TIMEOUT = 30.0
+DEFAULT_SECRET_AGE = 300.0
+MIN_SECRET_AGE = 30.0  # a store bears that from every process, whatever strangers send
 
 # Set by the hosts that deploy each branch by itself; the same three as the official SDK reads.
 BRANCH_VARIABLES = ("RAILWAY_GIT_BRANCH", "RENDER_GIT_BRANCH", "VERCEL_GIT_COMMIT_REF")
@@ -30,7 +35,19 @@ BRANCH_VARIABLES = ("RAILWAY_GIT_BRANCH", "RENDER_GIT_BRANCH", "VERCEL_GIT_COMMI
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _SIGNING_KEY = re.compile(r"(signkey-\w+-)?([0-9a-fA-F]{2})+")
-_SECRET_REFERENCES = ("ssm:", "secretsmanager:", "gcp-secret:", "keyvault:")
+_SCHEMES = ("ssm", "secretsmanager", "gcp-secret", "keyvault")
+
+# Azure puts the secret in the place of such a setting; what it could not resolve it leaves.
+_UNRESOLVED = "@Microsoft.KeyVault("
+
+# Set by the platforms that run functions, and by nobody else.
+_CLOUDS = {
+    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
+    "K_SERVICE": "Google Cloud Run",
+    "WEBSITE_INSTANCE_ID": "Azure",
+    "WEBSITE_POD_NAME": "Azure",  # Flex Consumption
+    "CONTAINER_APP_NAME": "Azure Container Apps",
+}
 
 
 class Streaming(enum.Enum):
@@ -70,33 +87,65 @@ class Secret:
         return hash(self._text)
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Where a secret lies, instead of the secret: "ssm:/shop/key" is of the scheme "ssm".
+
+    `setting` is what holds it: messages begin with it. A fetched value counts for `max_age`
+    seconds.
+    """
+
+    scheme: str
+    name: str
+    setting: str = field(default="the key", compare=False)
+    is_signing_key: bool = True
+    max_age: float = field(default=DEFAULT_SECRET_AGE, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.name}"
+
+    def read(self, text: str) -> Secret:
+        """The key in what was fetched. Raises a ValueError that goes on after the reference."""
+        text = text.strip()
+        if not text:
+            raise ValueError("is empty")
+        return signing_key_of(text) if self.is_signing_key else Secret(text)
+
+
+Key: TypeAlias = "Secret | Reference"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The settings of one client.
 
     Origins have no slash at their end. `request_timeout` is in seconds. `env` is the branch
     environment, if any. `serve_origin` and `serve_path` are the environment's; a front door's own
-    arguments beat them (`registration.sync_url`).
+    arguments beat them (`registration.sync_url`). `cloud` names the cloud that this process runs
+    in, and how that shows; None on other machines and under local stand-ins. There an app in dev
+    mode, which takes calls from anybody, serves only if `allow_dev` says so.
     """
 
     is_production: bool = True
     api_origin: str = CLOUD_API_ORIGIN
     event_api_origin: str = CLOUD_EVENT_API_ORIGIN
-    event_key: Secret | None = None
-    signing_key: Secret | None = None
-    signing_key_fallback: Secret | None = None
+    event_key: Key | None = None
+    signing_key: Key | None = None
+    signing_key_fallback: Key | None = None
     env: str | None = None
     serve_origin: str | None = None
     serve_path: str | None = None
     allow_in_band_sync: bool = True
     request_timeout: float = DEFAULT_REQUEST_TIMEOUT
     streaming: Streaming = Streaming.DISABLE
+    cloud: str | None = None
+    allow_dev: bool = False
 
     @property
-    def signing_keys(self) -> tuple[str, ...]:
+    def signing_keys(self) -> tuple[Key, ...]:
         """The signing key and its fallback, those that are set, in the order to try them."""
         keys = (self.signing_key, self.signing_key_fallback)
-        return tuple(key.reveal() for key in keys if key is not None)
+        return tuple(key for key in keys if key is not None)
 
     @classmethod
     def from_env(
@@ -118,7 +167,8 @@ class Config:
         Raises ConfigError that names every variable or argument with a bad value; secrets are
         not shown.
         """
-        settings = _Settings(os.environ if environ is None else environ)
+        environ = os.environ if environ is None else environ
+        settings = _Settings(environ)
         dev, dev_url = settings.read("INNGEST_DEV", _switch_or_url) or (False, None)
         production = not dev if is_production is None else is_production
         base_url = settings.read("INNGEST_BASE_URL", _base_url)
@@ -136,11 +186,9 @@ class Config:
             or settings.read("INNGEST_EVENT_API_BASE_URL", _base_url)
             or base_url
             or CLOUD_EVENT_API_ORIGIN,
-            event_key=settings.check("event_key", event_key, _event_key)
-            or settings.read("INNGEST_EVENT_KEY", _event_key),
-            signing_key=settings.check("signing_key", signing_key, _signing_key)
-            or settings.read("INNGEST_SIGNING_KEY", _signing_key),
-            signing_key_fallback=settings.read("INNGEST_SIGNING_KEY_FALLBACK", _signing_key),
+            event_key=settings.key("INNGEST_EVENT_KEY", "event_key", event_key),
+            signing_key=settings.key("INNGEST_SIGNING_KEY", "signing_key", signing_key),
+            signing_key_fallback=settings.key("INNGEST_SIGNING_KEY_FALLBACK"),
             env=env or settings.first("INNGEST_ENV", *BRANCH_VARIABLES),
             serve_origin=settings.read("INNGEST_SERVE_ORIGIN", origin),
             serve_path=settings.read("INNGEST_SERVE_PATH", path),
@@ -149,6 +197,8 @@ class Config:
             streaming=settings.check("streaming", streaming, _streaming_argument)
             or settings.read("INNGEST_STREAMING", _streaming)
             or Streaming.DISABLE,
+            cloud=_cloud(environ),
+            allow_dev=settings.read("INNGEST_ALLOW_DEV", _switch) or False,
         )
         settings.complain()
         return config
@@ -185,6 +235,7 @@ class _Settings:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._problems: list[str] = []
+        self._secret_age = self.read("INNGEST_SECRETS_MAX_AGE", _secret_age) or DEFAULT_SECRET_AGE
 
     def first(self, *names: str) -> str | None:
         return next((value for name in names if (value := self._environ.get(name))), None)
@@ -201,6 +252,22 @@ class _Settings:
         except ValueError as error:
             self._problems.append(f"{name} {error}")
             return None
+
+    def key(self, variable: str, argument: str = "", given: str | None = None) -> Key | None:
+        """The key that the argument is, else the variable: a value, or where it lies."""
+        name, value = (argument, given) if given else (variable, self._environ.get(variable, ""))
+        is_signing_key = variable != "INNGEST_EVENT_KEY"
+
+        def convert(text: str) -> Key:
+            _refuse_unresolved(text)
+            scheme, colon, where = text.partition(":")
+            if not colon or scheme not in schemes:
+                return signing_key_of(text) if is_signing_key else Secret(text)
+            if not where:
+                raise ValueError(f"is {text!r}; the name of the secret is missing")
+            return Reference(scheme, where, name, is_signing_key, self._secret_age)
+
+        return self.check(name, value.strip(), convert)
 
     def complain(self) -> None:
         if self._problems:
@@ -289,13 +356,12 @@ def _seconds(value: object) -> float:
     return seconds
 
 
-def _event_key(value: str) -> Secret:
-    _refuse_reference(value)
-    return Secret(value)
+schemes: set[str] = set(_SCHEMES)
+"""What a reference begins with. Others are added by `keys.register`."""
 
 
-def _signing_key(value: str) -> Secret:
-    _refuse_reference(value)
+def signing_key_of(value: str) -> Secret:
+    """Read a signing key. Raises ValueError, without the value."""
     if not _SIGNING_KEY.fullmatch(value):
         raise ValueError(
             "is not a signing key (not shown here): it takes an even number of hex digits, with "
@@ -304,10 +370,32 @@ def _signing_key(value: str) -> Secret:
     return Secret(value)
 
 
-def _refuse_reference(value: str) -> None:
-    for scheme in _SECRET_REFERENCES:
-        if value.startswith(scheme):
-            raise ValueError(
-                f"refers to a secret ({scheme}…); references are not resolved yet: set the value "
-                "itself, for instance from your template"
-            )
+def _refuse_unresolved(value: str) -> None:
+    if value.startswith(_UNRESOLVED):
+        raise ValueError(
+            f"is {value!r}: Azure has not resolved this Key Vault reference. Check that the app "
+            "has a managed identity, that it may get secrets of the vault, that the vault can be "
+            "reached and that the secret exists, then restart the app"
+        )
+
+
+def _secret_age(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not MIN_SECRET_AGE <= seconds < float("inf"):
+        raise ValueError(f"is {value!r}; it takes seconds, {MIN_SECRET_AGE:g} or more")
+    return seconds
+
+
+def _cloud(environ: Mapping[str, str]) -> str | None:
+    # Log streams are named by the platform: nobody can give a function in the cloud a local one.
+    if environ.get("AWS_LAMBDA_LOG_STREAM_NAME", "").startswith("local/"):
+        return None
+    if environ.get("AWS_SAM_LOCAL") == "true":
+        return None
+    for variable, cloud in _CLOUDS.items():
+        if environ.get(variable):
+            return f"{cloud} ({variable} is set)"
+    return None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 from inngest_sdk import asks
 from inngest_sdk.errors import Error
@@ -44,13 +44,17 @@ def entered(context: Context[Any] | ContextSync[Any]) -> Generator[None, None, N
         _current.reset(token)
 
 
+Streams: TypeAlias = "dict[str, random.Random]"
+"""Random numbers by the hash of the step that draws them; "" is the code outside of steps."""
+
+
 @dataclass
 class Inside:
     """What a context needs of its call. `seconds` is the time, and may have to be awaited."""
 
     execution: Execution
     seconds: Callable[[], Any]
-    streams: dict[str, random.Random] = field(default_factory=dict)
+    streams: Streams
 
 
 class _OfRun:
@@ -83,11 +87,11 @@ class _OfRun:
         import random
 
         step = step_running()
-        seed = self.run_id if step is None else f"{self.run_id}-{step.step.hashed}"
-        streams = {} if self.inside is None else self.inside.streams
-        if seed not in streams:
-            streams[seed] = random.Random(seed)
-        return streams[seed]
+        hashed = "" if step is None else step.step.hashed
+        streams: Streams = {} if self.inside is None else self.inside.streams
+        if hashed not in streams:
+            streams[hashed] = random.Random(f"{self.run_id}-{hashed}")
+        return streams[hashed]
 
     def uuid4(self) -> uuid.UUID:
         """A UUID drawn from `random`: the same on every replay, and no secret."""

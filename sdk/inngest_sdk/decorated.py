@@ -16,7 +16,7 @@ from inngest_sdk.duration import Duration
 from inngest_sdk.errors import FunctionConfigInvalidError
 from inngest_sdk.execution import step_running
 from inngest_sdk.function import is_async
-from inngest_sdk.naming import id_of, keyed
+from inngest_sdk.naming import DECORATED, id_of, keyed
 from inngest_sdk.policy import Retry, StepOptions
 
 P = ParamSpec("P")
@@ -110,6 +110,7 @@ def _decorated(plain: Callable[..., Any], chosen: StepOptions) -> Callable[..., 
         of_key = chosen if key is None else keyed(chosen, key)
         return run.step.run_as(of_key, plain, args, kwargs)
 
+    vars(call)[DECORATED] = plain, chosen  # for tools that are given the function
     return call
 
 

@@ -8,8 +8,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inngest_sdk import transport
-from inngest_sdk.effects import Effect, Fetch, Flow, Invocation, Invoke, Now, Outcome, Pause
-from inngest_sdk.errors import StepTimeoutError, UnreachableError
+from inngest_sdk.effects import (
+    Effect,
+    Fetch,
+    Flow,
+    Invocation,
+    Invoke,
+    Now,
+    Outcome,
+    Pause,
+    Reveal,
+)
+from inngest_sdk.errors import SecretUnavailableError, StepTimeoutError, UnreachableError
+from inngest_sdk.keys import keyring
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,7 +35,7 @@ def drive(flow: Flow[T]) -> T:
         while True:
             try:
                 answer = _perform(effect)
-            except UnreachableError as error:
+            except (SecretUnavailableError, UnreachableError) as error:
                 effect = flow.throw(error)
             else:
                 effect = flow.send(answer)
@@ -40,7 +51,7 @@ async def drive_async(flow: Flow[T]) -> T:
         while True:
             try:
                 answer = await _perform_async(effect)
-            except UnreachableError as error:
+            except (SecretUnavailableError, UnreachableError) as error:
                 effect = flow.throw(error)
             else:
                 effect = flow.send(answer)
@@ -57,6 +68,8 @@ def _perform(effect: Effect) -> Any:
             transport.sleep(seconds)
         case Now():
             return transport.now()
+        case Reveal(reference, again):
+            return keyring.reveal(reference, transport.now(), again)
         case Invoke(invocation):
             return _on_loop(invocation) if invocation.is_async else invocation.run(drive)
 
@@ -71,6 +84,11 @@ async def _perform_async(effect: Effect) -> Any:
             await asyncio.sleep(seconds)
         case Now():
             return transport.now()
+        case Reveal(reference, again):
+            at = transport.now()
+            if keyring.settled(reference, at) and not again:
+                return keyring.reveal(reference, at)
+            return await asyncio.to_thread(keyring.reveal, reference, at, again)
         case Invoke(invocation):
             if invocation.is_async:
                 return await invocation.run_async(drive_async)

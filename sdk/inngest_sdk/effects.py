@@ -6,10 +6,11 @@ async callers, and a test plays the world by hand with `next(flow)` and `flow.se
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from inngest_sdk.config import Key, Reference
 from inngest_sdk.http import Request, Response
 
 T = TypeVar("T")
@@ -99,13 +100,22 @@ class Now:
 
 
 @dataclass(frozen=True)
+class Reveal:
+    """The answer is the secret that a setting refers to (see `keys`). Raises SecretUnavailableError
+    into the flow. `again`: what was told before does not seem to be right."""
+
+    reference: Reference
+    again: bool = False
+
+
+@dataclass(frozen=True)
 class Invoke:
     """Run user code; the answer is an Outcome. What user code raises never escapes from it."""
 
     invocation: Invocation
 
 
-Effect: TypeAlias = "Fetch | Pause | Now | Invoke"
+Effect: TypeAlias = "Fetch | Pause | Now | Reveal | Invoke"
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -124,6 +134,14 @@ def now() -> Flow[float]:
     """Ask for the time, in Unix seconds."""
     seconds: float = yield Now()
     return seconds
+
+
+def revealed(keys: Sequence[Key], again: bool = False) -> Flow[list[str]]:
+    """Ask for the texts of these keys, in order. Raises SecretUnavailableError."""
+    texts: list[str] = []
+    for key in keys:
+        texts.append((yield Reveal(key, again)) if isinstance(key, Reference) else key.reveal())
+    return texts
 
 
 def invoke(invocation: Invocation) -> Flow[Outcome]:

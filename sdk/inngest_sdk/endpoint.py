@@ -6,7 +6,7 @@ here, errors become responses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -32,11 +32,13 @@ from inngest_sdk.effects import (
 from inngest_sdk.errors import (
     BodyTooLargeError,
     ConfigError,
+    DevModeInCloudError,
     FunctionNotFoundError,
     MethodNotAllowedError,
     ProtocolError,
     QueryMissingError,
     ResponseTooLargeError,
+    SecretUnavailableError,
     ServerKindMismatchError,
     SignatureInvalidError,
     SigningKeyMissingError,
@@ -47,6 +49,7 @@ from inngest_sdk.failure import error_json, is_retriable, retry_after
 from inngest_sdk.http import Request, Response, dumps
 from inngest_sdk.introspection import inspect
 from inngest_sdk.invocation import FunctionCall, checked
+from inngest_sdk.middleware import tell_refused
 from inngest_sdk.registration import register, sync_url
 from inngest_sdk.sending import tracing
 
@@ -120,16 +123,20 @@ def serve(
     key = None
     timing = Timing(now)
     try:
+        _check_mode(client)
         if is_followed(request):
             from inngest_sdk.approval_page import answer  # loaded by apps that ask for approvals
 
             return (yield from answer(client, request, now))
-        key = _admitted(client, request, now)
+        key = yield from _admitted(client, request, now)
         response = yield from _answer(client, request, entrypoint, key, timing, deadline)
     except ProtocolError as error:
         if isinstance(error, SignatureInvalidError):
             # The answer does not say why, so the log has to.
             client.logger.warning("inngest: refused a request: %s", error.message)
+        elif isinstance(error, (DevModeInCloudError, SecretUnavailableError)):
+            client.logger.error("inngest: %s", error.message, exc_info=error)
+        tell_refused(client.middleware, client, error)
         response = wire.refused(error)
     except ConfigError as error:
         response = wire.failed(error_json(error), retriable=True)
@@ -168,13 +175,25 @@ def too_large(size: int, limit: int, limit_name: str) -> Response:
     )
 
 
-def _admitted(client: Inngest, request: Request, now: float) -> str | None:
+def _check_mode(client: Inngest) -> None:
+    config = client.config
+    if config.is_production or config.cloud is None or config.allow_dev:
+        return
+    raise DevModeInCloudError(
+        f"this app is in dev mode, in which it takes calls from anybody, but it runs on "
+        f"{config.cloud}. Unset INNGEST_DEV (and is_production=False) and set INNGEST_SIGNING_KEY; "
+        "if this is a stand-in on your machine, or nobody else can reach it, set "
+        "INNGEST_ALLOW_DEV=1"
+    )
+
+
+def _admitted(client: Inngest, request: Request, now: float) -> Flow[str | None]:
     """The key that vouches for a request that may come in; None for none."""
     if len(request.body) > MAX_REQUEST:
         raise BodyTooLargeError(
             f"the request has {len(request.body):,} bytes; at most {MAX_REQUEST:,}"
         )
-    return _verified_key(client, request, now)
+    return (yield from _verified_key(client, request, now))
 
 
 def _answer(
@@ -219,14 +238,20 @@ def is_trust_probe(request: Request) -> bool:
     return request.query.get("probe") == "trust"
 
 
-def _verified_key(client: Inngest, request: Request, now: float) -> str | None:
+def _verified_key(client: Inngest, request: Request, now: float) -> Flow[str | None]:
     """The key that verifies the request's signature; None if it is unsigned, or if this is a dev
     app without a key. A signature that is there must be right, in dev mode too."""
     header = request.headers.get("x-inngest-signature")
     keys = client.config.signing_keys
     if header is None or not keys:
         return None
-    return signing.verify(request.body, header, keys, now)
+    signing.parts(header, now)  # what is refused by its looks costs no fetch of keys
+    check = partial(_verified_with, request.body, header, now)
+    return (yield from signing.vouched(keys, check))
+
+
+def _verified_with(body: bytes, header: str, now: float, keys: Sequence[str]) -> str:
+    return signing.verify(body, header, keys, now)
 
 
 def _require_signature(client: Inngest, *, verified: bool) -> None:
@@ -268,8 +293,7 @@ def _check_streaming(client: Inngest, entrypoint: Entrypoint) -> None:
 def _introspect(
     client: Inngest, request: Request, entrypoint: Entrypoint, *, verified: bool
 ) -> Response:
-    if client.config.is_production and not verified:
-        raise SignatureInvalidError("the request is not signed")
+    _require_signature(client, verified=verified)
     framework = entrypoint.framework
     body = inspect(client, request, framework=framework, authenticated=verified or None)
     return Response(200, {}, dumps(body))

@@ -8,6 +8,7 @@ Error
 │   ├── AtMostOnceError              a step at_most_once may have run, and nobody saw its end
 │   ├── FetchStatusError             what step.fetch got is no success (`fetching`)
 │   ├── SagaError                    a saga failed, and so did some of its undos
+│   ├── StepElsewhereError           a step was called on another thread than the function's
 │   └── StepNestedError              a step was called inside another step's body
 ├── RetryAfterError              user code: try again, not before a given time
 ├── StepTimeoutError             a step took longer than its options allow; tried again
@@ -26,12 +27,14 @@ Error
     ├── ApprovalLinkInvalidError     403, the visitor's fault: a link that is not ours
     ├── ApprovalExpiredError         410, the visitor comes too late
     ├── SigningKeyMissingError       500, the deployer's fault
+    ├── DevModeInCloudError          500, the deployer's fault
     ├── ServerKindMismatchError      400, the deployer's fault
     ├── FunctionNotFoundError        404, the app changed since it was registered
     ├── MethodNotAllowedError        405, the caller's fault
     ├── BodyTooLargeError            413, over a limit of the platform
     ├── StepNotFoundError            500, the targeted step is no longer in the function
     ├── StateUnavailableError        500, the run's state could not be fetched
+    ├── SecretUnavailableError       500, a key could not be fetched from where it lies
     ├── InterruptSwallowedError      500, user code kept our interrupt for itself
     ├── ResponseTooLargeError        500, the answer is over a limit of the platform
     └── RegistrationFailedError      the server refused the app; status as the server's
@@ -96,6 +99,12 @@ class AtMostOnceError(NonRetriableError):
     code = "step_at_most_once"
 
 
+class StepElsewhereError(NonRetriableError):
+    """A step was called on another thread than the function's."""
+
+    code = "step_elsewhere"
+
+
 class StepNestedError(NonRetriableError):
     """A step was called inside another step."""
 
@@ -145,15 +154,19 @@ class StepError(Error):
     """A step failed for good. Catch it to go on without the step's result.
 
     `name`, `message` and `stack` are those of the error inside the step; `__cause__` is that
-    error's own cause, again as a StepError, where the step reported one.
+    error's own cause, again as a StepError, where the step reported one. `data` is what the other
+    side answered, of a request that the server made.
     """
 
     code = "step_error"
 
-    def __init__(self, message: str, name: str = "Error", stack: str | None = None) -> None:
+    def __init__(
+        self, message: str, name: str = "Error", stack: str | None = None, data: Any = None
+    ) -> None:
         super().__init__(message)
         self.name = name
         self.stack = stack
+        self.data = data
 
 
 class FunctionConfigInvalidError(Error):
@@ -260,6 +273,12 @@ class SigningKeyMissingError(ProtocolError):
     code = "signing_key_missing"
 
 
+class DevModeInCloudError(ProtocolError):
+    """An app in dev mode, which takes calls from anybody, runs in a cloud."""
+
+    code = "dev_mode_in_cloud"
+
+
 class ServerKindMismatchError(ProtocolError):
     """A dev server called a cloud app, or the other way round."""
 
@@ -313,6 +332,12 @@ class StateUnavailableError(ProtocolError):
     """The run's events or steps could not be fetched from the server."""
 
     code = "state_unavailable"
+
+
+class SecretUnavailableError(ProtocolError):
+    """A key could not be fetched from the secret store that it lies in."""
+
+    code = "secret_unavailable"
 
 
 class InterruptSwallowedError(ProtocolError):

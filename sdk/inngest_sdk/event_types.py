@@ -16,7 +16,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import FunctionType, SimpleNamespace, UnionType
-from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeAlias, Union, cast, overload
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    Union,
+    cast,
+    overload,
+)
 
 from inngest_sdk import codec
 from inngest_sdk.errors import (
@@ -25,9 +36,11 @@ from inngest_sdk.errors import (
     MemoMisfitError,
     OutputUnserializableError,
 )
-from inngest_sdk.events import D, Event
+from inngest_sdk.events import Event
 from inngest_sdk.flow_control import check_event_name
 from inngest_sdk.function import Trigger, TriggerEvent
+
+T = TypeVar("T")
 
 INVOKED = "inngest/function.invoked"  # the event of a function that `step.invoke` calls
 RESERVED_PREFIX = "inngest/"
@@ -56,7 +69,7 @@ Data: TypeAlias = Mapping[str, Any] | DataclassLike | ModelLike
 
 
 @dataclass(frozen=True)
-class EventType(Generic[D]):
+class EventType(Generic[T]):
     """An event's name and the type of its data; made by `event_type`.
 
     It is a trigger, by itself or with an expression (`when`); calling it makes an event to send;
@@ -78,7 +91,7 @@ class EventType(Generic[D]):
     def __repr__(self) -> str:
         return f"event_type({self.name!r}, {_shown(self.data)})"
 
-    def __call__(self, data: D, *, id: str = "", ts: int = 0, v: str = "") -> Event[D]:
+    def __call__(self, data: T, *, id: str = "", ts: int = 0, v: str = "") -> Event[T]:
         """Make an event of this type, to be sent; `id`, `ts` and `v` are those of Event.
 
         Raises EventInvalidError, which names the fields, for data that is not of the type, and
@@ -108,7 +121,7 @@ class EventType(Generic[D]):
         self._check_readable()
         return _object(f"the data of event {self.name!r}", json)
 
-    def read(self, event: Event[Any]) -> Event[D]:
+    def read(self, event: Event[Any]) -> Event[T]:
         """The event as it arrived, with its data read as the type says.
 
         Raises EventInvalidError if it does not fit.
@@ -157,7 +170,7 @@ class EventType(Generic[D]):
 @overload
 def event_type(name: str) -> EventType[Mapping[str, Any]]: ...
 @overload
-def event_type(name: str, data: type[D]) -> EventType[D]: ...
+def event_type(name: str, data: type[T]) -> EventType[T]: ...
 @overload
 def event_type(name: str, data: object) -> EventType[Any]: ...
 def event_type(name: str, data: object = Mapping[str, Any]) -> EventType[Any]:

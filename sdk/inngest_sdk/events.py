@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     # so that a bare `Event` stays what it is in the official SDK.
     from typing_extensions import TypeVar
 
-    D = TypeVar("D", default=Mapping[str, Any])
+    D = TypeVar("D", default=Mapping[str, Any], covariant=True)
 else:
     from typing import TypeVar
 
-    D = TypeVar("D")
+    D = TypeVar("D", covariant=True)
 
 
 @dataclass(kw_only=True)

@@ -28,6 +28,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from threading import get_ident
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from inngest_sdk import wire
@@ -38,6 +39,7 @@ from inngest_sdk.errors import (
     FunctionConfigInvalidError,
     InterruptSwallowedError,
     NonRetriableError,
+    StepElsewhereError,
     StepError,
     StepNestedError,
     StepNotFoundError,
@@ -387,6 +389,7 @@ class SyncExecution(Execution):
         super().__init__(call, target, attempt, checkpoints)
         self.do_something_new: Callable[[], None] = lambda: None
         self._drive = drive
+        self._thread = get_ident()
         self._depth = 0
 
     def run(self, handler: Callable[[], Any]) -> Outcome:
@@ -409,6 +412,12 @@ class SyncExecution(Execution):
 
     def step(self, ask: Ask) -> Any:
         """Reach a step: give its value, raise its error, or end the call."""
+        if get_ident() != self._thread:
+            raise StepElsewhereError(
+                f"step {ask.options.id!r} was called on another thread: call steps where the "
+                "function itself runs (side by side: ctx.group.parallel), and do the work of the "
+                "thread inside a step"
+            )
         found = self.find(ask)
         if isinstance(found.verdict, Replay | Fail):
             self.has_read(found)

@@ -44,19 +44,18 @@ def error_from(body: object) -> StepError:
         return StepError(str(body))
     name = body.get("name")
     stack = body.get("stack")
+    data = body.get("data")
+    said = "" if data is None else f"{data!r:.{_MAX_EXCERPT}}"
+    message = str(body.get("message") or body.get("error") or "")
     error = StepError(
-        str(body.get("message") or body.get("error") or _excerpt(body.get("data"))),
+        f"{message} (the answer: {said})" if message and said else message or said,
         name if isinstance(name, str) and name else "Error",
         stack if isinstance(stack, str) else None,
+        data,
     )
     if body.get("cause") is not None:
         error.__cause__ = error_from(body["cause"])
     return error
-
-
-def _excerpt(data: object) -> str:
-    # Where a gateway step failed without a message, its data is what the other side said.
-    return "" if data is None else repr(data)[:_MAX_EXCERPT]
 
 
 def user_error(error: BaseException) -> Exception:

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from inngest_sdk import signing, wire
 from inngest_sdk.client import Inngest
-from inngest_sdk.config import Config, Secret
+from inngest_sdk.config import Config, Key
 from inngest_sdk.http import Request
+from inngest_sdk.keys import keyring
 
 SCHEMA_VERSION = "2024-05-24"
 
@@ -63,13 +64,16 @@ def _details(client: Inngest, framework: str) -> dict[str, Any]:
     }
 
 
-def _event_key_hash(key: Secret | None) -> str | None:
-    return None if key is None else hashlib.sha256(key.reveal().encode()).hexdigest()
+# A key in a store that nobody has needed yet is not fetched to be described: it has no hash.
 
 
-def _signing_key_hash(key: Secret | None) -> str | None:
+def _event_key_hash(key: Key | None) -> str | None:
+    text = keyring.known(key)
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+
+
+def _signing_key_hash(key: Key | None) -> str | None:
     # The whole hash would authenticate calls to the API; twelve digits, as the TypeScript SDK
     # shows, are enough to compare by.
-    if key is None:
-        return None
-    return signing.split(signing.hashed(key.reveal()))[1][:12]
+    text = keyring.known(key)
+    return None if text is None else signing.split(signing.hashed(text))[1][:12]

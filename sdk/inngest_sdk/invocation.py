@@ -8,15 +8,24 @@ from typing import Any, TypeVar
 
 from inngest_sdk import wire
 from inngest_sdk.approval_link import Links
-from inngest_sdk.attempt import Attempts
+from inngest_sdk.attempt import Attempts, Within
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.client import Inngest, RegisteredHandler
 from inngest_sdk.codec import codec_for, codec_of
-from inngest_sdk.context import Context, ContextSync, Inside, entered
+from inngest_sdk.context import Context, ContextSync, Inside, Streams, entered
 from inngest_sdk.drift import drift
-from inngest_sdk.effects import AsyncDriver, Driver, Outcome, Raised, Reported, Returned, now
+from inngest_sdk.effects import (
+    AsyncDriver,
+    Driver,
+    Outcome,
+    Raised,
+    Reported,
+    Returned,
+    now,
+    revealed,
+)
 from inngest_sdk.errors import Error, OutputUnserializableError
-from inngest_sdk.execution import Execution, SyncExecution
+from inngest_sdk.execution import Execution, Found, SyncExecution
 from inngest_sdk.failure import error_json, is_retriable
 from inngest_sdk.http import dumps
 from inngest_sdk.middleware import (
@@ -60,17 +69,40 @@ class FunctionCall:
 
     def run(self, drive: Driver) -> Outcome:
         """Run a sync function to its outcome."""
+        try:
+            around = Around(self)
+        except Exception as error:
+            return Raised(error)
+        try:
+            return self._run(drive, around)
+        finally:
+            call_hooks(around.close())
+
+    async def run_async(self, drive: AsyncDriver) -> Outcome:
+        """Run an async function to its outcome, on the running loop."""
+        import asyncio
+
+        try:
+            around = Around(self, asyncio.to_thread)
+        except Exception as error:
+            return Raised(error)
+        try:
+            return await self._run_async(drive, around)
+        finally:
+            await await_hooks(around.close())
+
+    def _run(self, drive: Driver, around: Around) -> Outcome:
         from inngest_sdk.drive import within
 
         try:
-            around = Around(self)
-            attempts = Attempts(self.call, around.chain, drive, within, self.deadline)
+            streams: Streams = {}
+            attempts = self._attempts(around, drive, within, streams)
             execution = SyncExecution(
                 self.call, self.target, attempts.run, drive, around.checkpoints
             )
-            links = Links(self.app_url, lambda: drive(now()))
+            links = self._links(drive)
             step = StepSync(self.client, execution, around.chain, links)
-            inside = Inside(execution, lambda: drive(now()))
+            inside = Inside(execution, lambda: drive(now()), streams)
             context: ContextSync[Any] = ContextSync(
                 **self._facts(inside), group=GroupSync(execution), step=step
             )
@@ -84,22 +116,19 @@ class FunctionCall:
         outcome = self._told(outcome, execution)
         return call_hooks(around.end(outcome)) if around.chain else outcome
 
-    async def run_async(self, drive: AsyncDriver) -> Outcome:
-        """Run an async function to its outcome, on the running loop."""
-        import asyncio
-
+    async def _run_async(self, drive: AsyncDriver, around: Around) -> Outcome:
         from inngest_sdk.drive import within_async
         from inngest_sdk.parallel import AsyncExecution
 
         try:
-            around = Around(self, asyncio.to_thread)
-            attempts = Attempts(self.call, around.chain, drive, within_async, self.deadline)
+            streams: Streams = {}
+            attempts = self._attempts(around, drive, within_async, streams)
             execution = AsyncExecution(
                 self.call, self.target, attempts.run, drive, around.checkpoints
             )
-            links = Links(self.app_url, lambda: drive(now()))
+            links = self._links(drive)
             step = Step(self.client, execution, around.chain, links)
-            inside = Inside(execution, lambda: drive(now()))
+            inside = Inside(execution, lambda: drive(now()), streams)
             context: Context[Any] = Context(**self._facts(inside), group=Group(), step=step)
             execution.do_something_new = lambda: await_hooks(around.before())
             execution.check_result = self._result
@@ -111,6 +140,18 @@ class FunctionCall:
             outcome = await execution.run(lambda: self._awaited(context))
         outcome = self._told(outcome, execution)
         return await await_hooks(around.end(outcome)) if around.chain else outcome
+
+    def _attempts(
+        self, around: Around, drive: Driver | AsyncDriver, within: Within, streams: Streams
+    ) -> Attempts:
+        def begin(found: Found) -> None:
+            streams.pop(found.step.hashed, None)  # each try draws the same
+
+        return Attempts(self.call, around.chain, drive, within, self.deadline, begin)
+
+    def _links(self, drive: Driver | AsyncDriver) -> Links:
+        keys = self.client.config.signing_keys
+        return Links(self.app_url, lambda: drive(now()), lambda: drive(revealed(keys)))
 
     async def _awaited(self, context: Context[Any]) -> Any:
         return await self.handler.callable(self._read(context))
@@ -201,7 +242,7 @@ class Around:
         # A value that differs for the server and for the function, and cannot be changed back,
         # must not be handed on before the server has it.
         self.checkpoints: Checkpoints | None = None if self.chain.others else call.checkpoints
-        self._call, self._function = call.call, function
+        self._call, self._function, self._client = call.call, function, call.client
         self._has_begun = not self.chain
 
     def begin(self, context: Context | ContextSync) -> Hooks[None]:
@@ -232,6 +273,13 @@ class Around:
         except Exception as error:
             return self._failed(outcome, error)
         return outcome
+
+    def close(self) -> Hooks[None]:
+        """What comes at the very end. What it raises has nowhere to go but the log."""
+        try:
+            yield from self.chain.backward("after_call")
+        except Exception:
+            self._client.logger.exception("inngest: the after_call of a middleware has failed")
 
     def _transformed(self, outcome: Outcome) -> Hooks[Outcome]:
         result = _result(outcome)

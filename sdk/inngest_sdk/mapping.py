@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from inngest_sdk.errors import FunctionConfigInvalidError, StepError
 from inngest_sdk.execution import parallel_mode_of_steps
-from inngest_sdk.naming import keyed
+from inngest_sdk.naming import keyed, undecorated
 from inngest_sdk.policy import StepName, StepOptions, options
 
 T = TypeVar("T")
@@ -245,9 +245,13 @@ def plan(
     key: Callable[[Any], object] | None,
 ) -> Plan[Any]:
     """A map of these items. Raises FunctionConfigInvalidError."""
-    listed = list(items)
     chosen = options(step_id)
     what = f"step.map {chosen.id!r}"
+    if not isinstance(items, Iterable):
+        raise FunctionConfigInvalidError(f"{what} is given {items!r}; it takes the items, a list")
+    listed = list(items)
+    step_id, handler = undecorated(chosen, handler)
+    chosen = options(step_id)
     _check_number(f"the limit of {what}", limit, 1, math.inf)
     wanted = None if completion is None else completion.min_successful
     if wanted is not None and wanted > len(listed):

@@ -9,6 +9,16 @@ from typing import Any
 
 from inngest_sdk.policy import StepName, StepOptions, options
 
+DECORATED = "__inngest_step__"  # what a function under `@step` keeps of itself
+
+
+def undecorated(step_id: StepName, call: Any) -> tuple[StepName, Any]:
+    """The plain function of one under `@step`, and the step's id with the options that it has."""
+    if DECORATED not in getattr(call, "__dict__", ()):
+        return step_id, call
+    plain, chosen = vars(call)[DECORATED]
+    return options(step_id).over(chosen), plain
+
 
 def id_of(function: Callable[..., Any]) -> str:
     """The function's qualified name without what it is defined in: "charge", or "Shop.charge" of

@@ -31,6 +31,7 @@ from inngest_sdk import wire
 from inngest_sdk.asks import Ask
 from inngest_sdk.checkpoint import Checkpoints
 from inngest_sdk.effects import AsyncDriver, Outcome, Raised
+from inngest_sdk.errors import StepElsewhereError
 from inngest_sdk.execution import (
     Attempt,
     Execute,
@@ -80,6 +81,7 @@ class AsyncExecution(Execution):
         self._replays: list[tuple[int, int, Parked]] = []  # a heap: who finished first is on top
         self._new: list[Parked] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._broken: Exception | None = None  # an error of ours, in the task of user code
         self._call_ends: bool | None = None  # known when the step that runs here has run
 
     async def run(self, handler: Callable[[], Coroutine[Any, Any, Any]]) -> Outcome:
@@ -87,6 +89,7 @@ class AsyncExecution(Execution):
         return await self._drive(self.conclude(await self._run(handler)))
 
     async def _run(self, handler: Callable[[], Coroutine[Any, Any, Any]]) -> Outcome:
+        self._loop = asyncio.get_running_loop()
         self._stirred = asyncio.Event()
         self._main = asyncio.ensure_future(_without_exit(handler()))
         self._main.add_done_callback(lambda _: self._stirred.set())
@@ -102,10 +105,17 @@ class AsyncExecution(Execution):
                     break
         finally:
             swallowed = await self._leave()
+        if self._broken is not None:
+            return Raised(self._broken)
         return self.swallowed(swallowed) if swallowed else self.outcome()
 
     async def step(self, ask: Ask) -> Any:
         """Reach a step: give its value, raise its error, or wait until the call ends."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise StepElsewhereError(
+                f"step {ask.options.id!r} was called on another thread's event loop: call steps "
+                "where the function itself runs, and do the work of the thread inside a step"
+            )
         if self.interrupted:
             self._stray(ask.options.id)
             raise asyncio.CancelledError  # of a task, it is no error that anybody has to see
@@ -206,6 +216,9 @@ class AsyncExecution(Execution):
                 kept = await self._drive(self.end())
             else:
                 self.plan([found])
+        except Exception as error:
+            self._broken = error
+            raise
         finally:
             self._call_ends = kept is None
             self._stirred.set()
@@ -255,12 +268,13 @@ class AsyncExecution(Execution):
             self.on_stray(name)
 
     def _ended(self) -> Outcome:
-        for parked in self._new:
-            self._stray(parked.found.step.name)
         if self._main.cancelled():
             return Raised(RuntimeError("the function raised asyncio.CancelledError"))
-        error = self._main.exception()
-        return self.returned(self._main.result()) if error is None else Raised(user_error(error))
+        if (error := self._main.exception()) is not None:
+            return Raised(user_error(error))
+        for parked in self._new:
+            self._stray(parked.found.step.name)
+        return self.returned(self._main.result())
 
     async def _leave(self) -> str | None:
         """End the tasks of user code; say what it did if it did not let itself be ended."""

@@ -40,9 +40,14 @@ class Retry:
     no_retry: Sequence[type[BaseException]] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.max, bool) or not 0 <= self.max <= MAX_RETRIES:
+        whole = isinstance(self.max, int) and not isinstance(self.max, bool)
+        if not whole or not 0 <= self.max <= MAX_RETRIES:
             raise FunctionConfigInvalidError(
                 f"Retry.max is {self.max!r}; it takes 0 to {MAX_RETRIES}"
+            )
+        if not isinstance(self.no_retry, (list, tuple, set, frozenset)):
+            raise FunctionConfigInvalidError(
+                f"Retry.no_retry is {self.no_retry!r}; it takes a list of classes of exceptions"
             )
         for each in self.no_retry:
             if not (isinstance(each, type) and issubclass(each, BaseException)):
@@ -114,6 +119,15 @@ class StepOptions:
     at_most_once: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.id, str) or not self.id:
+            raise FunctionConfigInvalidError(
+                f"the id of a step is {self.id!r}; it takes a text that is not empty"
+            )
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise FunctionConfigInvalidError(
+                f"the retry of step {self.id!r} is {self.retry!r}; it takes a Retry, such as "
+                "Retry(max=3)"
+            )
         if self.timeout is not None and _seconds(f"timeout of step {self.id!r}", self.timeout) <= 0:
             raise FunctionConfigInvalidError(f"the timeout of step {self.id!r} is not above zero")
         if self.at_most_once and self.retry is not None and self.retry.max:
@@ -128,6 +142,16 @@ class StepOptions:
         if self.timeout is None:
             return None
         return _seconds(f"timeout of step {self.id!r}", self.timeout)
+
+    def over(self, others: StepOptions) -> StepOptions:
+        """These options, and where they say nothing, what the others say."""
+        return StepOptions(
+            self.id,
+            self.name or others.name,
+            self.retry or others.retry,
+            self.timeout if self.timeout is not None else others.timeout,
+            self.at_most_once or others.at_most_once,
+        )
 
     @property
     def runs_code(self) -> bool:

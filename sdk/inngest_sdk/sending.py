@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import quote
 
 from inngest_sdk import wire
-from inngest_sdk.api import retried
+from inngest_sdk.api import is_refused, retried
 from inngest_sdk.config import Config
-from inngest_sdk.effects import Flow, fetch
+from inngest_sdk.effects import Flow, fetch, revealed
 from inngest_sdk.errors import ConfigError, SendEventsError, UnreachableError
 from inngest_sdk.events import Event
 from inngest_sdk.http import Request, Response, dumps
@@ -55,44 +55,56 @@ def tracing(trace: Mapping[str, str]) -> Iterator[None]:
         _trace.reset(token)
 
 
-def send_flow(config: Config, events: Sequence[Event], seed: str) -> Flow[list[str]]:
+def send_flow(config: Config, events: Sequence[Event[Any]], seed: str) -> Flow[list[str]]:
     """Send events and return their ids, in order.
 
     `seed` is "<unix ms>,<base64 of 10 random bytes>". Events without a `ts` get the seed's. A
     request is tried five times when the server cannot be reached, is busy (429) or broken (5xx).
 
-    Raises ConfigError without an event key in cloud mode, and SendEventsError for an event that
-    cannot be sent (then none is) or that the server did not take (`ids` has those that it took).
+    Raises ConfigError without an event key in cloud mode, SecretUnavailableError for one that could
+    not be fetched, and SendEventsError for an event that cannot be sent (then none is) or that the
+    server did not take (`ids` has those that it took).
     """
-    url = _url(config)
+    _check_key(config)
     milliseconds, entropy = _parse_seed(seed)
     bodies = [_event_body(index, event, milliseconds) for index, event in enumerate(events)]
     ids: list[str] = []
     for start, chunk in _chunks(bodies):
-        request = Request(
-            "POST",
-            url,
-            _headers(config, f"{milliseconds},{_entropy_at(entropy, start)}"),
-            b"[" + b",".join(chunk) + b"]",
-        )
+        headers = _headers(config, f"{milliseconds},{_entropy_at(entropy, start)}")
+        body = b"[" + b",".join(chunk) + b"]"
         try:
-            response = yield from retried(partial(fetch, request, config.request_timeout), TRIES)
+            response = yield from retried(partial(_posted, config, headers, body), TRIES)
         except UnreachableError as error:
             raise _partly_sent(f"{error}, in {TRIES} tries", ids, len(bodies)) from error
         ids += _accepted(response, ids, len(chunk), len(bodies))
     return ids
 
 
-def _url(config: Config) -> str:
-    if config.event_key is not None:
-        key = config.event_key.reveal()
-    elif config.is_production:
+def _check_key(config: Config) -> None:
+    if config.event_key is None and config.is_production:
         raise ConfigError(
             "no event key: set INNGEST_EVENT_KEY (or event_key=) to send events to "
             f"{config.event_api_origin}, or INNGEST_DEV=1 to use a dev server"
         )
-    else:
-        key = DEV_EVENT_KEY
+
+
+def _posted(config: Config, headers: Mapping[str, str], body: bytes) -> Flow[Response]:
+    """Post events with the event key, and where that is refused once more if the store that it
+    lies in has another one by now."""
+    keys = [] if config.event_key is None else [config.event_key]
+    texts = yield from revealed(keys)
+    request = Request("POST", _url(config, texts), headers, body)
+    response = yield from fetch(request, config.request_timeout)
+    if is_refused(response):
+        newer = yield from revealed(keys, again=True)
+        if newer != texts:
+            request = replace(request, url=_url(config, newer))
+            response = yield from fetch(request, config.request_timeout)
+    return response
+
+
+def _url(config: Config, keys: Sequence[str]) -> str:
+    key = keys[0] if keys else DEV_EVENT_KEY
     return f"{config.event_api_origin}/e/{quote(key, safe='')}"
 
 
@@ -128,7 +140,8 @@ def _entropy_at(entropy: bytes, start: int) -> str:
 def _event_body(index: int, event: object, milliseconds: int) -> bytes:
     if not isinstance(event, Event):
         raise SendEventsError(
-            f"event {index} is a {type(event).__name__}, not an Event; none was sent"
+            f"event {index} is a {type(event).__name__}, not an Event, such as "
+            "Event(name='shop/order.placed', data={}); none was sent"
         )
     what = f"event {index} ({event.name[:80]!r})"
     if not event.name.strip():

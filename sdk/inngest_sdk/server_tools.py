@@ -13,6 +13,7 @@ from inngest_sdk import ai, asks, fetching, signals
 from inngest_sdk.asks import Ask
 from inngest_sdk.client import Inngest
 from inngest_sdk.duration import Duration
+from inngest_sdk.errors import FunctionConfigInvalidError
 from inngest_sdk.policy import StepName, options
 from inngest_sdk.realtime import Topic
 
@@ -127,6 +128,14 @@ class AISync:
         return cast(T, self._run(step_id, handler, args, kwargs, "step.ai.wrap"))
 
 
+def _check_topic(step_id: StepName, topic: object) -> None:
+    if not isinstance(topic, Topic):
+        raise FunctionConfigInvalidError(
+            f"step {options(step_id).id!r} publishes to {topic!r}; it takes a Topic, such as "
+            "Topic('order:7', 'progress')"
+        )
+
+
 class Realtime:
     """Messages to browsers, as steps of an async function: `ctx.step.realtime`."""
 
@@ -136,6 +145,7 @@ class Realtime:
 
     async def publish(self, step_id: StepName, topic: Topic[T], message: T) -> None:
         """Send a message to those who watch a topic, once."""
+        _check_topic(step_id, topic)
         await self._run(
             step_id, self._client.publish, (topic, message), {}, "step.realtime.publish"
         )
@@ -150,4 +160,5 @@ class RealtimeSync:
 
     def publish(self, step_id: StepName, topic: Topic[T], message: T) -> None:
         """Send a message to those who watch a topic, once."""
+        _check_topic(step_id, topic)
         self._run(step_id, self._client.publish_sync, (topic, message), {}, "step.realtime.publish")

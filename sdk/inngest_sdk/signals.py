@@ -126,8 +126,8 @@ def _run_id(signal: str, answer: rest.Answer) -> str:
 
 def _not_awaited(signal: str, answer: rest.Answer) -> str:
     message = (
-        f"no run waits for signal {signal!r} ({answer.body['error']}). A signal is not kept: send "
-        "it once the run has reached its wait, or send an event"
+        f"no run waits for signal {signal!r}. A signal is not kept: send it once the run has "
+        "reached its wait, or send an event"
     )
     if answer.tries == 1:
         return message

@@ -10,9 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from inngest_sdk.errors import SignatureInvalidError
+from inngest_sdk.config import Key
+from inngest_sdk.effects import Flow, revealed
+from inngest_sdk.errors import ApprovalLinkInvalidError, SignatureInvalidError
+
+T = TypeVar("T")
 
 HEADER = "x-inngest-signature"
 
@@ -34,6 +39,19 @@ def verify(body: bytes, header: str | None, keys: Sequence[str], now: float) -> 
     Raises SignatureInvalidError for a header that is missing, malformed, too old, too new, or made
     with none of the keys. The reason is for logs; the caller of the app should not learn it.
     """
+    signed_at, given = parts(header, now)
+    matching = None
+    for key in keys:
+        if hmac.compare_digest(_digest(key, body, signed_at), given.lower()) and matching is None:
+            matching = key
+    if matching is None:
+        raise SignatureInvalidError("the signature was made with another key, or for another body")
+    return matching
+
+
+def parts(header: str | None, now: float) -> tuple[str, str]:
+    """Split a header into when it was made and its hex digits; see `verify`. No key is needed to
+    refuse one that is malformed or not of these minutes."""
     if header is None:
         raise SignatureInvalidError(f"the request has no {HEADER} header")
     form = _FORM.fullmatch(header)
@@ -46,13 +64,20 @@ def verify(body: bytes, header: str | None, keys: Sequence[str], now: float) -> 
             f"the signature is {age:.0f} s old; at most {TOLERANCE_SECONDS} s either way is "
             "accepted: are the clocks right?"
         )
-    matching = None
-    for key in keys:
-        if hmac.compare_digest(_digest(key, body, signed_at), given.lower()) and matching is None:
-            matching = key
-    if matching is None:
-        raise SignatureInvalidError("the signature was made with another key, or for another body")
-    return matching
+    return signed_at, given
+
+
+def vouched(keys: Sequence[Key], check: Callable[[Sequence[str]], T]) -> Flow[T]:
+    """Check a signature with these keys, and where it fails once more if the store that they lie
+    in has others by now: keys are replaced without a deployment."""
+    texts = yield from revealed(keys)
+    try:
+        return check(texts)
+    except (SignatureInvalidError, ApprovalLinkInvalidError):
+        newer = yield from revealed(keys, again=True)
+        if newer == texts:
+            raise
+    return check(newer)
 
 
 def hashed(key: str) -> str:

@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from inngest_sdk import endpoint, signing, transport, wire
+from inngest_sdk import endpoint, signing, wire
 from inngest_sdk.approval_link import is_followed
 from inngest_sdk.client import Inngest
 from inngest_sdk.config import Streaming
 from inngest_sdk.drive import drive, drive_async
-from inngest_sdk.effects import Effect, Flow, Now
+from inngest_sdk.effects import Effect, Flow, Now, Reveal
 from inngest_sdk.endpoint import Entrypoint, finish, is_trust_probe, too_large
-from inngest_sdk.errors import ProtocolError, UnreachableError
+from inngest_sdk.errors import ProtocolError, SecretUnavailableError, UnreachableError
 from inngest_sdk.http import Request, Response, dumps
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def serve(
     mode = _mode(client, request, entrypoint)
     if mode is Streaming.DISABLE:
         return drive(flow)
-    begun = _begun(flow)
+    begun = drive(_begun(flow))
     if isinstance(begun, Response):
         return begun
     from contextvars import copy_context
@@ -116,7 +116,7 @@ async def serve_async(
     mode = _mode(client, request, entrypoint)
     if mode is Streaming.DISABLE:
         return await drive_async(flow)
-    begun = _begun(flow)
+    begun = await drive_async(_begun(flow))
     if isinstance(begun, Response):
         return begun
     work = _task(begun)
@@ -140,12 +140,18 @@ def _mode(client: Inngest, request: Request, entrypoint: Entrypoint) -> Streamin
     return settled if is_call and is_on else Streaming.DISABLE
 
 
-def _begun(flow: Flow[Response]) -> Response | Flow[Response]:
-    """The answer, if nothing has to be waited for; otherwise the rest of the flow."""
+def _begun(flow: Flow[Response]) -> Flow[Response | Flow[Response]]:
+    """The answer, if nothing has to be waited for but keys, which decide who is let in; otherwise
+    the rest of the flow."""
     try:
         effect = next(flow)
-        while isinstance(effect, Now):
-            effect = flow.send(transport.now())
+        while isinstance(effect, (Now, Reveal)):
+            try:
+                answer = yield effect
+            except SecretUnavailableError as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(answer)
     except StopIteration as stop:
         response: Response = stop.value
         return response
@@ -158,7 +164,7 @@ def _rest(flow: Flow[Response], effect: Effect) -> Flow[Response]:
         while True:
             try:
                 answer = yield effect
-            except UnreachableError as error:
+            except (SecretUnavailableError, UnreachableError) as error:
                 effect = flow.throw(error)
             else:
                 effect = flow.send(answer)

@@ -17,11 +17,13 @@ from inngest_sdk.asks import Ask
 from inngest_sdk.client import Inngest
 from inngest_sdk.codec import codec_for, codec_of
 from inngest_sdk.duration import Duration
+from inngest_sdk.errors import FunctionConfigInvalidError
 from inngest_sdk.event_types import Data, EventType, data_json
 from inngest_sdk.events import D, Event
 from inngest_sdk.execution import SyncExecution, parallel_mode_of_steps
 from inngest_sdk.function import Function
 from inngest_sdk.middleware import Chain
+from inngest_sdk.naming import undecorated
 from inngest_sdk.policy import StepName
 from inngest_sdk.serializer import NoOutputType
 from inngest_sdk.steps import StepIds
@@ -641,6 +643,7 @@ def _run(
     kind: str = "step.run",
 ) -> Ask:
     serializer = client.serializer
+    step_id, handler = undecorated(step_id, handler)
     if serializer is not None and output_type is not NoOutputType:
         return asks.run(
             step_id,
@@ -659,6 +662,11 @@ def _run(
 
 def _result_reader(client: Inngest, function: Function[Any]) -> Callable[[Any], Any]:
     """How the result of a function of this app is read: as its type says."""
+    if not isinstance(function, Function):
+        raise FunctionConfigInvalidError(
+            f"step.invoke is given {function!r}; it takes a function of this app that "
+            "create_function made. By its id, and of other apps: step.invoke_by_id"
+        )
     serializer, output_type = client.serializer, function.output_type
     if serializer is not None and output_type is not NoOutputType:
         return lambda memo: serializer.deserialize(memo, output_type)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator
@@ -102,6 +103,7 @@ async def _closing(
 
 
 def _options(library: Any) -> dict[str, Any]:
+    logging.getLogger("httpx").addFilter(_hide_event_key)
     limits = library.Limits(max_connections=_CONNECTIONS, keepalive_expiry=_KEEPALIVE_SECONDS)
     return {"limits": limits, "follow_redirects": True}
 
@@ -118,6 +120,20 @@ def _arguments(request: Request, timeout: float) -> dict[str, Any]:
 
 def _response(answer: httpx.Response) -> Response:
     return Response(answer.status_code, header_map(answer.headers.multi_items()), answer.content)
+
+
+def _hide_event_key(record: logging.LogRecord) -> bool:
+    """httpx logs the URL of each request at INFO, the level of many an app."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(_hidden(each) for each in record.args)
+    return True
+
+
+def _hidden(value: object) -> object:
+    # Only URLs with nothing behind the key, as those of events are: the log is the app's, too.
+    head, found, tail = str(value).partition("/e/")
+    is_url = type(value).__name__ == "URL" and found and "/" not in tail
+    return f"{head}/e/…" if is_url else value
 
 
 def _unreachable(request: Request, error: Exception) -> UnreachableError:

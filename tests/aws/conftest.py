@@ -20,6 +20,8 @@ FRONT_DOORS = (
     "http_api_payload_1",
     "alb",
     "alb_multi_value",
+    "vpc_lattice",
+    "direct",
 )
 
 
@@ -31,6 +33,9 @@ def load(name: str) -> Event:
 def ask(name: str, method: str, query: str = "", body: str | None = None) -> Event:
     """The event of events/<name>.json, asking for something else, as no server in particular."""
     event = load(name)
+    if name == "direct":
+        url = f"/api/inngest?{query}" if query else "/api/inngest"
+        return {"inngest": {"method": method, "url": url, "body": body}}
     for field in {"headers", "multiValueHeaders"} & set(event):
         kept = (item for item in event[field].items() if "x-inngest" not in item[0].lower())
         event[field] = dict(kept)
@@ -40,7 +45,7 @@ def ask(name: str, method: str, query: str = "", body: str | None = None) -> Eve
         event["rawQueryString"] = query
         event["queryStringParameters"] = {key: ",".join(values) for key, values in pairs.items()}
     else:
-        event["httpMethod"] = method
+        event["method" if name == "vpc_lattice" else "httpMethod"] = method
         if "queryStringParameters" in event:
             event["queryStringParameters"] = {k: values[-1] for k, values in pairs.items()} or None
         if "multiValueQueryStringParameters" in event:

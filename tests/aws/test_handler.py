@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -15,8 +16,10 @@ import pytest
 
 from inngest_sdk.client import Inngest
 from inngest_sdk.function import TriggerEvent
-from inngest_serverless import Checkpointing, ContextSync, aws
-from inngest_serverless.aws.entrypoint import _answer, prepare
+from inngest_sdk.http import Request
+from inngest_serverless import Checkpointing, ContextSync, MiddlewareSync, Streaming, aws
+from inngest_serverless.aws import http_event as aws_event
+from inngest_serverless.aws.entrypoint import Served, _answer, prepare
 from inngest_serverless.aws.environment import Environment
 
 Event: TypeAlias = dict[str, Any]
@@ -228,9 +231,7 @@ def test_an_answer_within_the_limit_passes(
     assert (answer["statusCode"], len(said(answer))) == (200, times)
 
 
-@pytest.mark.parametrize(
-    "name", ["sqs", "sns", "eventbridge", "vpc_lattice", "websocket", "custom_resource"]
-)
+@pytest.mark.parametrize("name", ["sns", "websocket"])
 def test_what_is_no_http_is_acknowledged_and_logged(
     name: str, load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -240,8 +241,68 @@ def test_what_is_no_http_is_acknowledged_and_logged(
     assert "ignored" in caplog.text
 
 
-@pytest.mark.parametrize("event", [None, {}, [], "x", 7, {"warmer": True}])
-def test_a_direct_invocation_does_no_harm(event: object) -> None:
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"source": "serverless-plugin-warmup"},
+        {"warmer": True, "concurrency": 3},
+        {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}},
+        {"source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": "{}"},
+    ],
+)
+def test_a_warmer_is_answered_without_the_app(
+    event: Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_app() -> Inngest:
+        raise AssertionError("a warmer needs no app")
+
+    assert _answer(Served(no_app, Environment()), event, None) == {"ok": True, "warm": True}
+    assert caplog.text == ""
+
+
+def test_a_schedule_goes_to_the_bridge_where_there_is_one(load: Load) -> None:
+    handler = aws.serve(shop(), forward=lambda event, context: {"forwarded": event["id"]})
+    assert handler(load("eventbridge"), None) == {"forwarded": load("eventbridge")["id"]}
+    assert handler({"warmer": True}, None) == {"ok": True, "warm": True}
+
+
+def test_middleware_sees_the_tenant_that_lambda_names(ask: Ask) -> None:
+    seen = []
+
+    class Tenancy(MiddlewareSync):
+        def before_execution(self) -> None:
+            assert isinstance(self.raw_request, Request)
+            seen.append(self.raw_request.headers[aws_event.TENANT_HEADER])
+
+    class Context:
+        tenant_id = "acme"
+
+    event = ask("rest_api", "POST", "fnId=shop-order&stepId=step", call({"total": 1}))
+    assert aws.serve(shop(middleware=[Tenancy]))(event, Context())["statusCode"] == 200
+    assert seen == ["acme"]
+
+
+def test_force_where_no_runtime_can_stream_is_an_error(front_door_name: str, ask: Ask) -> None:
+    handler = aws.serve(shop(), streaming=Streaming.FORCE)
+    event = ask(front_door_name, "POST", "fnId=shop-order&stepId=step", call({"total": 1}))
+    answer = handler(event, None)
+    assert answer["statusCode"] == 500
+    assert "this platform (aws-lambda) cannot stream" in said(answer)["message"]
+
+
+def test_many_threads_may_call_one_handler(ask: Ask) -> None:
+    events = [
+        ask("function_url", "POST", f"fnId=shop-{name}&stepId=step", call({"total": number}))
+        for number in range(40)
+        for name in ("order", "async")
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda event: HANDLER(event, None), events))
+    assert [said(answer)["paid"] for answer in answers] == [n // 2 for n in range(80)]
+
+
+@pytest.mark.parametrize("event", [None, {}, [], "x", 7, {"inngest": 7}])
+def test_a_stray_invocation_does_no_harm(event: object) -> None:
     assert HANDLER(event, None)["ok"] is True
 
 
@@ -265,7 +326,7 @@ A_GET: Event = {"httpMethod": "GET", "path": "/api/inngest"}
 
 
 def test_a_fault_of_ours_is_answered_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    answer = _answer(lambda: cast(Inngest, object()), A_GET, None, Environment())
+    answer = _answer(Served(lambda: cast(Inngest, object()), Environment()), A_GET, None)
     assert answer["statusCode"] == 500
     assert said(answer)["message"] == (
         "the Lambda entrypoint failed with AttributeError; see the function's log"
@@ -280,7 +341,7 @@ def test_the_end_of_the_process_is_not_answered() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _answer(interrupted, A_GET, None, Environment())
+        _answer(Served(interrupted, Environment()), A_GET, None)
 
 
 def test_the_handler_reads_its_setting_when_first_called(
@@ -341,7 +402,8 @@ def test_what_the_runtime_escapes_decides_what_fits(ask: Ask) -> None:
     data = {"text": "é", "times": 1_100_000}
     event = ask("rest_api", "POST", "fnId=shop-huge&stepId=step", call(data, "shop/huge"))
     for escapes_unicode, status in [(True, 500), (False, 200)]:
-        answer = _answer(shop, event, None, Environment(escapes_unicode=escapes_unicode))
+        environment = Environment(escapes_unicode=escapes_unicode)
+        answer = _answer(Served(shop, environment), event, None)
         assert answer["statusCode"] == status
 
 
@@ -448,5 +510,5 @@ def test_the_text_of_an_apps_own_error_is_in_the_log_only(tmp_path: Path) -> Non
 
 
 def test_a_broken_app_does_not_break_events_that_are_no_http(tmp_path: Path) -> None:
-    code = "from inngest_serverless.aws import handler; print(handler({'warmer': 1}, None)['ok'])"
+    code = "from inngest_serverless.aws import handler; print(handler({'a': 1}, None)['ok'])"
     assert run(tmp_path, code, **OURS).stdout.strip() == "True"

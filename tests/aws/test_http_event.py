@@ -19,10 +19,13 @@ from inngest_sdk.http import Request, Response
 from inngest_serverless.aws.http_event import (
     ALB,
     ALB_MULTI,
+    DIRECT,
+    LATTICE,
     V1,
     V2,
     FrontDoor,
     NotHttp,
+    can_pass_chunks,
     event_from,
     front_door,
     request_from,
@@ -54,6 +57,8 @@ def translated(event: Event) -> Request:
         ("alb", ALB),
         ("alb_health_check", ALB),
         ("alb_multi_value", ALB_MULTI),
+        ("vpc_lattice", LATTICE),
+        ("direct", DIRECT),
     ],
 )
 def test_a_front_door_is_told_from_its_event(name: str, door: FrontDoor, load: Load) -> None:
@@ -66,7 +71,10 @@ def test_a_front_door_is_told_from_its_event(name: str, door: FrontDoor, load: L
         ("sqs", "records from aws:sqs"),
         ("sns", "records from aws:sns"),
         ("eventbridge", "an EventBridge event 'Scheduled Event'"),
-        ("vpc_lattice", "a VPC Lattice request"),
+        (
+            "vpc_lattice_v1",
+            "a VPC Lattice request of version 1 (set its target group's event version to V2)",
+        ),
         ("websocket", "a WebSocket message"),
         ("custom_resource", "a CloudFormation custom resource"),
     ],
@@ -141,6 +149,12 @@ def test_a_direct_invocation_is_no_http(event: object, what: str | None) -> None
         ),
         ("alb_health_check", "https://host-header-missing.invalid/"),
         ("alb_multi_value", "https://shop.example/api/inngest?fnId=shop-order&stepId=step"),
+        (
+            "vpc_lattice",
+            "https://shop-0a40eebed65f8d69c.7d67968.vpc-lattice-svcs.eu-central-1.on.aws"
+            "/api/inngest?fnId=shop-order&stepId=step",
+        ),
+        ("direct", "https://shop.example/api/inngest?probe=1"),
     ],
 )
 def test_the_public_url_is_rebuilt(name: str, url: str, load: Load) -> None:
@@ -302,6 +316,66 @@ def test_a_body_that_cannot_be_read_is_the_callers_fault(
     assert str(raised.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("change", "url"),
+    [
+        ({"path": "/a?b=1", "queryStringParameters": {"c": "2"}}, "/a?b=1"),
+        ({"path": "/a", "queryStringParameters": {"c": "2"}}, "/a?c=2"),
+        ({"path": "/a", "queryStringParameters": None}, "/a"),
+        ({"path": None, "queryStringParameters": 7}, "/"),
+    ],
+)
+def test_the_path_of_vpc_lattice_may_hold_the_query(change: Event, url: str, load: Load) -> None:
+    event = load("vpc_lattice") | change | {"headers": {"host": "shop.example"}}
+    assert translated(event).url == f"https://shop.example{url}"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:9000/a?b#c", "http://127.0.0.1:9000/a?b%23c"),
+        ("https://shop.example", "https://shop.example/"),
+        ("/a?b=1", "https://host-header-missing.invalid/a?b=1"),
+        ("ftp://x/y", "https://host-header-missing.invalid/ftp://x/y"),
+        ("https://a b/c", "https://host-header-missing.invalid/c"),
+        ("", "https://host-header-missing.invalid/"),
+        (None, "https://host-header-missing.invalid/"),
+    ],
+)
+def test_a_direct_invocation_names_a_url_or_a_path(url: object, said: str) -> None:
+    assert translated({"inngest": {"method": "get", "url": url}}) == Request("GET", said)
+
+
+@pytest.mark.parametrize(
+    ("name", "can"),
+    [
+        ("function_url", True),
+        ("function_url_local", True),
+        ("rest_api", True),
+        ("rest_api_custom_domain", True),
+        ("http_api", False),
+        ("http_api_custom_domain", False),
+        ("http_api_payload_1", False),
+        ("alb", False),
+        ("vpc_lattice", False),
+        ("direct", False),
+    ],
+)
+def test_function_urls_and_rest_apis_can_pass_chunks_on(name: str, can: bool, load: Load) -> None:
+    event = load(name)
+    door = front_door(event)
+    assert isinstance(door, FrontDoor)
+    assert can_pass_chunks(event, door) is can
+
+
+@pytest.mark.parametrize(
+    ("tenant_id", "headers"), [("acme", {"x-amz-tenant-id": "acme"}), (None, {})]
+)
+def test_only_lambda_names_the_tenant(tenant_id: str | None, headers: dict[str, str]) -> None:
+    event = {"inngest": {"method": "GET", "headers": {"X-Amz-Tenant-Id": "mallory"}}}
+    assert request_from(event, DIRECT, tenant_id).headers == headers
+
+
 RESPONSE = Response(206, {"content-type": "application/json", "retry-after": "7"}, '["é"]'.encode())
 
 
@@ -338,6 +412,13 @@ RESPONSE = Response(206, {"content-type": "application/json", "retry-after": "7"
                 "statusCode": 206,
                 "statusDescription": "206 Partial Content",
                 "multiValueHeaders": {"content-type": ["application/json"], "retry-after": ["7"]},
+            },
+        ),
+        (
+            LATTICE,
+            {
+                "statusCode": 206,
+                "headers": {"content-type": "application/json", "retry-after": "7"},
             },
         ),
     ],

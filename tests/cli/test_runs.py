@@ -110,10 +110,11 @@ async def ids_of(engine: str, page: int) -> list[str]:
         return await api.ids_of("greeter-refuse", page=page)
 
 
-def test_an_export_of_nothing_is_a_wrong_command_line(invoke: Invoke, engine: str) -> None:
-    done = invoke("runs", "export")
-    assert done.exit_code == 2
-    assert "give the ids of runs, or --function" in done.output
+def test_an_export_without_a_choice_holds_all_runs(invoke: Invoke, engine: str) -> None:
+    listed = json.loads(invoke("runs", "--json").output)["runs"]
+    exported = [json.loads(line) for line in invoke("runs", "export").output.splitlines()]
+    assert len(listed) > 1
+    assert [each["run_id"] for each in exported] == [each["run_id"] for each in listed][::-1]
 
 
 def test_an_export_of_a_run_that_is_not_there_writes_nothing(

@@ -11,6 +11,7 @@ from inngest_serverless.emulators.function_url import (
     Arrival,
     MalformedResponse,
     event_from,
+    head_from,
     response_from,
 )
 from inngest_serverless.emulators.http_server import HttpRequest
@@ -153,3 +154,21 @@ def test_a_result_with_a_status_code_is_the_response() -> None:
 def test_a_malformed_result_is_refused_with_the_reason(result: bytes, message: str) -> None:
     with pytest.raises(MalformedResponse, match=message):
         response_from(result)
+
+
+def test_a_streamed_result_begins_with_status_and_headers() -> None:
+    value = {"statusCode": 201, "headers": {"X-A": "1"}, "cookies": ["c=1"]}
+    head = head_from(json.dumps(value).encode())
+    assert (head.status, head.body) == (201, b"")
+    assert head.headers == (
+        ("x-a", "1"),
+        ("content-type", "application/json"),
+        ("set-cookie", "c=1"),
+    )
+    assert head_from(b"{}").status == 200
+
+
+@pytest.mark.parametrize("prelude", [b"", b"[]", b"\xff", b'{"statusCode": 99}'])
+def test_a_malformed_prelude_is_refused(prelude: bytes) -> None:
+    with pytest.raises(MalformedResponse):
+        head_from(prelude)

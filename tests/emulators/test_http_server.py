@@ -1,9 +1,18 @@
 """The small HTTP server, spoken to in bytes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
-from inngest_serverless.emulators.http_server import HttpRequest, HttpResponse, HttpServer
+import pytest
+
+from inngest_serverless.emulators.http_server import (
+    Answer,
+    BrokenOff,
+    HttpRequest,
+    HttpResponse,
+    HttpServer,
+    HttpStream,
+)
 
 Scenario = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -12,12 +21,20 @@ def play(scenario: Scenario) -> list[HttpRequest]:
     """Run `scenario` on a connection to a server that echoes bodies; return what it received."""
     received: list[HttpRequest] = []
 
-    async def echo(request: HttpRequest) -> HttpResponse:
+    async def echo(request: HttpRequest) -> Answer:
         received.append(request)
+        if request.stream is not None:
+            return HttpStream(200, (("x-echo", "yes"),), request.stream.chunks())
+        if request.target == "/broken":
+            return HttpStream(200, (), broken())
         return HttpResponse(200, (("x-echo", "yes"),), request.body)
 
+    async def broken() -> AsyncGenerator[bytes, None]:
+        yield b"some"
+        raise BrokenOff("the rest is lost")
+
     async def main() -> None:
-        server = HttpServer(echo)
+        server = HttpServer(echo, lambda request: request.target == "/stream")
         await server.open("127.0.0.1")
         host, _, port = server.address.partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -88,3 +105,68 @@ def test_a_body_without_end_is_cut_off() -> None:
         assert (await reader.readline()).startswith(b"HTTP/1.1 413")
 
     assert play(scenario) == []
+
+
+@pytest.mark.parametrize("target", [b"/", b"/broken"])
+def test_a_head_request_is_answered_without_a_body(target: bytes) -> None:
+    async def scenario(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = b" HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"
+        writer.write(b"HEAD " + target + head)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.endswith(b"\r\n\r\n")
+
+    play(scenario)
+
+
+def test_a_body_is_streamed_in_and_out_chunk_by_chunk_and_its_trailers_kept() -> None:
+    async def scenario(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST /stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for chunk in (b"one", b"two"):
+            writer.write(b"3\r\n" + chunk + b"\r\n")
+            assert (await reader.readuntil(chunk)).endswith(chunk)
+        writer.write(b"0\r\nX-End: all\r\n\r\n")
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nnext")
+        await reader.readuntil(b"next")
+
+    streamed, _ = play(scenario)
+    assert streamed.stream is not None
+    assert streamed.stream.trailers == (("x-end", "all"),)
+
+
+def test_an_answer_that_breaks_off_has_no_end() -> None:
+    async def scenario(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await reader.read()).endswith(b"4\r\nsome\r\n")
+
+    play(scenario)
+
+
+def test_a_request_that_breaks_off_ends_the_answer_that_streams_it() -> None:
+    async def scenario(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST /stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"3\r\none\r\n")
+        await reader.readuntil(b"one")
+        writer.write(b"no chunk\r\n")
+        assert await reader.read() == b"\r\n"
+
+    play(scenario)
+
+
+def test_a_connection_whose_body_was_not_read_is_closed() -> None:
+    async def refuse(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(400)
+
+    async def main() -> bytes:
+        server = HttpServer(refuse, lambda request: True)
+        await server.open("127.0.0.1")
+        host, _, port = server.address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        answer = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        await server.close()
+        return answer
+
+    assert asyncio.run(main()).startswith(b"HTTP/1.1 400")

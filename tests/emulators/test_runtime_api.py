@@ -1,7 +1,9 @@
 """The Runtime API as a runtime speaks to it over HTTP; here the test is the runtime."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import httpx
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from inngest_serverless.emulators.runtime_api import (
     FunctionFailed,
     Invocation,
+    ResultStream,
     RuntimeApi,
     RuntimeGone,
 )
@@ -37,7 +40,7 @@ async def taken(api: RuntimeApi, runtime: httpx.AsyncClient) -> asyncio.Task[byt
     """Have the runtime take INVOCATION; the task gives what the invoker gets."""
     polling = asyncio.ensure_future(runtime.get("invocation/next"))
     await api.wait_idle()
-    task = asyncio.ensure_future(api.invoke(INVOCATION))
+    task = asyncio.ensure_future(api.invoke(INVOCATION, ResultStream()))
     await polling
     return task
 
@@ -46,7 +49,7 @@ def test_an_invocation_is_handed_to_the_runtime_that_waits_for_it() -> None:
     async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
         polling = asyncio.ensure_future(runtime.get("invocation/next"))
         await api.wait_idle()
-        task = asyncio.ensure_future(api.invoke(INVOCATION))
+        task = asyncio.ensure_future(api.invoke(INVOCATION, ResultStream()))
         taken = await polling
         assert taken.content == INVOCATION.event
         assert taken.headers["lambda-runtime-aws-request-id"] == "id-1"
@@ -66,7 +69,7 @@ def test_a_runtime_that_ends_before_it_is_handed_anything_is_gone() -> None:
         await api.wait_idle()
         api.finish(FunctionFailed("Sandbox.Stopped", "the process was stopped"))
         with pytest.raises(RuntimeGone, match="the process was stopped"):
-            await api.invoke(INVOCATION)
+            await api.invoke(INVOCATION, ResultStream())
         polling.cancel()
 
     play(scenario)
@@ -168,3 +171,157 @@ def test_an_unknown_path_is_not_found() -> None:
         assert (await runtime.get("nothing")).status_code == 404
 
     play(scenario)
+
+
+# --- results in chunks ---------------------------------------------------------------------------
+
+MODE = {"Lambda-Runtime-Function-Response-Mode": "streaming"}
+
+
+async def sent(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def streaming(
+    api: RuntimeApi, runtime: httpx.AsyncClient
+) -> tuple[ResultStream, asyncio.Task[bytes]]:
+    """Have the runtime take INVOCATION; gives what its result goes to, in both forms."""
+    stream = ResultStream()
+    polling = asyncio.ensure_future(runtime.get("invocation/next"))
+    await api.wait_idle()
+    task = asyncio.ensure_future(api.invoke(INVOCATION, stream))
+    await polling
+    return stream, task
+
+
+def test_a_result_in_chunks_is_passed_on_while_it_comes() -> None:
+    async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
+        stream, task = await streaming(api, runtime)
+        chunks = stream.chunks()
+        may_go_on = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"one"
+            await may_go_on.wait()
+            yield b"two"
+
+        posting = asyncio.ensure_future(
+            runtime.post("invocation/id-1/response", headers=MODE, content=body())
+        )
+        assert await anext(chunks) == b"one"
+        assert stream.content_type == "application/octet-stream"
+        assert not task.done()
+        may_go_on.set()
+        assert await anext(chunks) == b"two"
+        assert (await posting).status_code == 202
+        assert await task == b""
+
+    play(scenario)
+
+
+async def post_by_hand(api: RuntimeApi, body: bytes) -> bytes:
+    """Post a chunked result with trailers, which httpx cannot; gives the answer's first line."""
+    host, _, port = api.address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /2018-06-01/runtime/invocation/id-1/response HTTP/1.1\r\nHost: x\r\n"
+        b"Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + body
+    )
+    writer.write_eof()
+    line = await reader.readline()
+    writer.close()
+    return line
+
+
+REPORT = base64.b64encode(
+    json.dumps({"errorType": "KeyError", "errorMessage": "'a'", "stackTrace": ["line"]}).encode()
+)
+
+
+@pytest.mark.parametrize(
+    ("trailers", "expected"),
+    [
+        (
+            b"Lambda-Runtime-Function-Error-Body: " + REPORT + b"\r\n",
+            ("KeyError", "'a'", ("line",)),
+        ),
+        (b"Lambda-Runtime-Function-Error-Body: no base64\r\n", ("Reason", "", ())),
+        (b"", ("Reason", "", ())),
+    ],
+)
+def test_an_error_in_the_trailers_fails_the_invocation(
+    trailers: bytes, expected: tuple[str, str, tuple[str, ...]]
+) -> None:
+    async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
+        _, task = await streaming(api, runtime)
+        kind = b"Lambda-Runtime-Function-Error-Type: Reason\r\n"
+        line = await post_by_hand(api, b"3\r\none\r\n0\r\n" + kind + trailers + b"\r\n")
+        assert line.startswith(b"HTTP/1.1 202")
+        with pytest.raises(FunctionFailed) as caught:
+            await task
+        failure = caught.value
+        assert (failure.error_type, failure.message, failure.trace) == expected
+
+    assert "RequestId: id-1 Error: " in play(scenario)[0]
+
+
+def test_a_stream_that_breaks_off_fails_when_the_runtime_asks_for_more_work() -> None:
+    async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
+        stream, task = await streaming(api, runtime)
+        assert await post_by_hand(api, b"3\r\none\r\n") == b""
+        assert await anext(stream.chunks()) == b"one"
+        polling = asyncio.ensure_future(runtime.get("invocation/next"))
+        with pytest.raises(FunctionFailed, match=r"Runtime\.TruncatedResponse"):
+            await task
+        polling.cancel()
+
+    play(scenario)
+
+
+def test_chunks_for_another_request_are_refused() -> None:
+    async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
+        _, task = await streaming(api, runtime)
+        body = sent([b"one"])
+        refused = await runtime.post("invocation/id-2/response", headers=MODE, content=body)
+        assert refused.status_code == 400
+        await runtime.post("invocation/id-1/response", content=b"1")
+        assert await task == b"1"
+
+    play(scenario)
+
+
+def test_chunks_that_come_too_late_are_refused() -> None:
+    async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
+        stream, task = await streaming(api, runtime)
+        given_up = asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b"one"
+            await given_up.wait()
+            yield b"two"
+
+        posting = asyncio.ensure_future(
+            runtime.post("invocation/id-1/response", headers=MODE, content=body())
+        )
+        await stream.begun.wait()
+        await anext(stream.chunks())
+        task.cancel()
+        await asyncio.wait({task})
+        given_up.set()
+        assert (await posting).status_code == 400
+
+    play(scenario)
+
+
+def test_a_stream_over_the_limit_fails_the_invocation() -> None:
+    async def scenario(api: RuntimeApi, runtime: httpx.AsyncClient) -> None:
+        _, task = await streaming(api, runtime)
+        body = sent(bytes(1024 * 1024) for _ in range(201))
+        refused = await runtime.post("invocation/id-1/response", headers=MODE, content=body)
+        assert refused.status_code == 413
+        with pytest.raises(FunctionFailed, match=r"Function\.ResponseSizeTooLarge"):
+            await task
+
+    assert f"({200 * 1024 * 1024} bytes)" in play(scenario)[0]

@@ -224,7 +224,9 @@ def test_a_call_that_the_provider_refused_fails_the_step() -> None:
     verdict = decide(op, step.hashed, {step.hashed: memo}, target=None, planning=False)
 
     assert isinstance(verdict, Fail)
-    assert (verdict.error.name, verdict.error.message) == ("AIGatewayError", "401")
+    assert verdict.error.name == "AIGatewayError"
+    assert verdict.error.message == "401 (the answer: {'error': 'no key'})"
+    assert verdict.error.data == {"error": "no key"}
 
 
 @pytest.mark.parametrize("memo", [None, 5, "text", []])

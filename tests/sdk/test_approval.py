@@ -348,7 +348,7 @@ def test_links_of_dev_mode_are_worth_nothing_in_production() -> None:
 def test_without_a_signing_key_there_are_no_links_in_production() -> None:
     client = Inngest(app_id="shop", is_production=True)
     with pytest.raises(ConfigError, match="set INNGEST_SIGNING_KEY"):
-        link(client, "https://app", Ticket("id", 1, "t", ""))
+        link(client, [], "https://app", Ticket("id", 1, "t", ""))
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])

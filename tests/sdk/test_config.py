@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inngest_sdk.config import Config, Secret, Streaming
+from inngest_sdk.config import Config, Reference, Secret, Streaming
 from inngest_sdk.errors import ConfigError
 
 CLOUD = ("https://api.inngest.com", "https://inn.gs")
@@ -108,7 +108,7 @@ def test_every_other_setting_is_read_from_the_environment() -> None:
         serve_path="/jobs",
         allow_in_band_sync=False,
     )
-    assert config.signing_keys == ("signkey-prod-beef", "CAFE")
+    assert config.signing_keys == (Secret("signkey-prod-beef"), Secret("CAFE"))
 
 
 def test_nothing_set_means_no_keys_in_band_allowed_and_thirty_seconds() -> None:
@@ -220,11 +220,83 @@ def test_a_malformed_signing_key_is_reported_but_not_shown(name: str, key: str) 
     assert repr(key) not in caught.value.message
 
 
-@pytest.mark.parametrize("reference", ["ssm:/a", "secretsmanager:a", "gcp-secret:a", "keyvault:a"])
+@pytest.mark.parametrize("text", ["ssm:/a", "secretsmanager:a#b", "gcp-secret:a", "keyvault:a"])
 @pytest.mark.parametrize("name", ["INNGEST_SIGNING_KEY", "INNGEST_EVENT_KEY"])
-def test_a_reference_to_a_secret_is_not_taken_for_the_secret(name: str, reference: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name} refers to a secret .*not resolved yet"):
-        Config.from_env({name: reference})
+def test_a_key_may_be_a_reference_to_where_it_lies(name: str, text: str) -> None:
+    config = Config.from_env({name: f"{text}\n"})
+    key = config.event_key if name == "INNGEST_EVENT_KEY" else config.signing_key
+
+    assert isinstance(key, Reference)
+    assert str(key) == text
+    assert (key.setting, key.max_age) == (name, 300)
+    assert key.is_signing_key is (name == "INNGEST_SIGNING_KEY")
+
+
+def test_an_argument_may_be_a_reference_too() -> None:
+    config = Config.from_env(
+        {"INNGEST_SECRETS_MAX_AGE": "60", "INNGEST_SIGNING_KEY_FALLBACK": "ssm:/c"},
+        signing_key="ssm:/a",
+        event_key="ssm:/b",
+    )
+
+    keys = (*config.signing_keys, config.event_key)
+    assert [str(key) for key in keys] == ["ssm:/a", "ssm:/c", "ssm:/b"]
+    for key in keys:
+        assert isinstance(key, Reference) and key.max_age == 60
+    assert config.signing_key == Reference("ssm", "/a")
+
+
+@pytest.mark.parametrize("key", ["ssm", "ssm/a", "other:key", "http://key"])
+def test_an_event_key_of_no_known_scheme_is_the_key_itself(key: str) -> None:
+    assert Config.from_env({"INNGEST_EVENT_KEY": key}).event_key == Secret(key)
+
+
+def test_a_reference_has_a_name() -> None:
+    with pytest.raises(ConfigError, match=r"INNGEST_EVENT_KEY is 'ssm:'; the name .* is missing"):
+        Config.from_env({"INNGEST_EVENT_KEY": "ssm:"})
+
+
+@pytest.mark.parametrize("name", ["INNGEST_SIGNING_KEY", "INNGEST_EVENT_KEY"])
+def test_what_azure_could_not_resolve_is_named_as_that(name: str) -> None:
+    value = "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/key)"
+
+    with pytest.raises(ConfigError, match=r"Azure has not resolved .*a managed identity") as caught:
+        Config.from_env({name: value})
+
+    assert caught.value.message.startswith(f"{name} is {value!r}")
+
+
+@pytest.mark.parametrize("age", ["29", "never", "inf", "nan", "-60"])
+def test_a_bad_age_of_secrets_is_reported_once(age: str) -> None:
+    environ = {"INNGEST_SECRETS_MAX_AGE": age, "INNGEST_EVENT_KEY": "ssm:/a"}
+
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env(environ, signing_key="ssm:/b")
+
+    said = f"INNGEST_SECRETS_MAX_AGE is {age!r}; it takes seconds, 30 or more"
+    assert caught.value.message == said
+
+
+ON_LAMBDA = {"AWS_LAMBDA_FUNCTION_NAME": "shop", "AWS_LAMBDA_LOG_STREAM_NAME": "2026/11/22/[1]ab"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "cloud"),
+    [
+        (ON_LAMBDA, "AWS Lambda (AWS_LAMBDA_FUNCTION_NAME is set)"),
+        ({**ON_LAMBDA, "AWS_LAMBDA_LOG_STREAM_NAME": "local/[$LATEST]ab"}, None),
+        ({**ON_LAMBDA, "AWS_SAM_LOCAL": "true"}, None),
+        ({"K_SERVICE": "shop"}, "Google Cloud Run (K_SERVICE is set)"),
+        ({"WEBSITE_INSTANCE_ID": "ab"}, "Azure (WEBSITE_INSTANCE_ID is set)"),
+        ({"WEBSITE_POD_NAME": "ab"}, "Azure (WEBSITE_POD_NAME is set)"),
+        ({"CONTAINER_APP_NAME": "shop"}, "Azure Container Apps (CONTAINER_APP_NAME is set)"),
+        ({"FUNCTIONS_WORKER_RUNTIME": "python", "WEBSITE_HOSTNAME": "localhost:7071"}, None),
+        ({"K_SERVICE": ""}, None),
+        ({}, None),
+    ],
+)
+def test_a_cloud_shows_in_what_it_alone_sets(environ: Mapping[str, str], cloud: str | None) -> None:
+    assert Config.from_env(environ).cloud == cloud
 
 
 def test_everything_wrong_is_reported_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -115,6 +116,17 @@ def test_an_event_key_does_not_stand_in_an_error(run: Any) -> None:
     with pytest.raises(UnreachableError) as error:
         run(exchange("http://127.0.0.1:9/e/secret-key"))
     assert "secret-key" not in error.value.message
+
+
+def test_an_event_key_does_not_stand_in_a_log(
+    run: Any, echo: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    run(exchange(f"{echo}/e/secret-key"))
+    run(exchange(f"{echo}/v1/signals"))
+    assert "secret-key" not in caplog.text
+    assert f"{echo}/e/…" in caplog.text
+    assert f"{echo}/v1/signals" in caplog.text
 
 
 @pytest.mark.parametrize("url", ["", "nowhere", "http://", "ftp://x/", "http://[::"])

@@ -15,10 +15,9 @@ import pytest
 
 from inngest_sdk.config import Config, Secret
 from inngest_sdk.drive import drive
-from inngest_sdk.errors import ConfigError, UnreachableError
+from inngest_sdk.errors import ConfigError, RealtimeError, UnreachableError
 from inngest_sdk.http import Request, Response
 from inngest_sdk.realtime import (
-    RealtimeError,
     SubscriptionToken,
     Topic,
     publish_flow,

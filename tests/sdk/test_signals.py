@@ -9,19 +9,21 @@ import pytest
 
 from inngest_sdk import signing
 from inngest_sdk.config import Config, Secret
+from inngest_sdk.drive import drive
+from inngest_sdk.effects import revealed
 from inngest_sdk.errors import (
     ConfigError,
     FunctionConfigInvalidError,
     NonRetriableError,
+    SendSignalError,
+    SignalNotAwaitedError,
     UnreachableError,
 )
 from inngest_sdk.execution import Replay, Report, decide
 from inngest_sdk.failure import is_retriable
 from inngest_sdk.http import Response
 from inngest_sdk.signals import (
-    SendSignalError,
     Signal,
-    SignalNotAwaitedError,
     send_signal_flow,
     signal_from,
     signal_wait_op,
@@ -113,7 +115,7 @@ def test_in_the_cloud_the_signing_key_is_sent_and_then_its_fallback() -> None:
 
     played = Exchange(flow, json_answer(401, {"error": "unauthorized"}), TAKEN)
 
-    keys = [signing.hashed(key) for key in CLOUD.signing_keys]
+    keys = [signing.hashed(key) for key in drive(revealed(CLOUD.signing_keys))]
     assert [each.headers["authorization"] for each in played.requests] == [
         f"Bearer {key}" for key in keys
     ]
@@ -146,7 +148,7 @@ def test_a_signal_that_nobody_waits_for_says_so_and_is_not_tried_again() -> None
         Exchange(send_signal_flow(DEV, "task/1"), NOBODY)
 
     assert caught.value.message == (
-        "no run waits for signal 'task/1' (no signal). A signal is not kept: send it once the run "
+        "no run waits for signal 'task/1'. A signal is not kept: send it once the run "
         "has reached its wait, or send an event"
     )
     assert not is_retriable(caught.value)

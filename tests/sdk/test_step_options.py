@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inngest_sdk.steps import hash_id
-from inngest_serverless import Retry, StepError, StepOptions
+from inngest_serverless import Retry, StepError, StepOptions, step
 from tests.sdk.play import Mode, Played, both, define
 
 Steps = Generator[Any, Any, Any]
@@ -212,3 +212,137 @@ def test_a_run_has_at_most_a_thousand_steps(mode: Mode) -> None:
     answer = run.call()
     assert answer.headers["x-inngest-no-retry"] == "true"
     assert "number 1,001 of this run; the limit is 1,000" in json.loads(answer.body)["message"]
+
+
+@step(at_most_once=True)
+def once(calls: list[int]) -> None:
+    calls.append(1)
+    raise ValueError("no")
+
+
+@step(at_most_once=True)
+async def once_async(calls: list[int]) -> None:
+    calls.append(1)
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("tool", ["run", "map", "saga"])
+def test_tools_keep_to_what_a_decorated_step_says(mode: Mode, tool: str) -> None:
+    calls: list[int] = []
+    decorated = once if mode == "sync" else once_async
+
+    async def in_saga(ctx: Any) -> None:
+        async with ctx.step.saga("s") as saga:
+            await saga.run("pay", decorated, calls, undo=print)
+
+    def in_saga_sync(ctx: Any) -> None:
+        with ctx.step.saga("s") as saga:
+            saga.run("pay", decorated, calls, undo=print)
+
+    def f(ctx: Any) -> Steps:
+        if tool == "map":
+            return (yield ctx.step.map("pay", decorated, [calls]))
+        yield ctx.step.run("pay", decorated, calls)
+
+    body = in_saga if mode == "async" else in_saga_sync
+    run = define(body if tool == "saga" else both(mode, f))
+    [planned] = run.ops()
+    assert planned["op"] == "StepPlanned"
+    assert run.ops(planned["id"])[0]["op"] == "StepFailed"
+    assert calls == [1]
+
+
+def test_options_at_the_call_go_before_those_of_the_decorated_step(mode: Mode) -> None:
+    decorated = step(name="Theirs", retry=Retry(max=9))(Flaky(9).__call__)
+    run = of(mode, StepOptions("a", retry=Retry(max=0)), decorated)
+    [op] = run.ops()
+    assert (op["op"], op["displayName"]) == ("StepFailed", "Theirs")
+
+
+def test_each_try_in_a_call_draws_the_same(mode: Mode) -> None:
+    drawn: list[float] = []
+
+    def f(ctx: Any) -> Steps:
+        def draw() -> None:
+            drawn.append(ctx.random.random())
+            raise ValueError("again")
+
+        yield ctx.step.run(StepOptions("a", retry=Retry(max=2, backoff=0)), draw)
+
+    run = define(both(mode, f))
+    run.max_attempts = 1
+    run.ops()
+    assert len(drawn) == 3
+    assert len(set(drawn)) == 1
+
+
+def test_an_error_of_a_policy_is_an_error_of_the_call(mode: Mode) -> None:
+    def backoff(retry: int) -> Any:
+        return "soon"
+
+    run = of(mode, StepOptions("a", retry=Retry(max=2, backoff=backoff)), Flaky(9))
+    answer = run.call()
+    assert answer.status == 500
+    assert "'soon' is not a duration" in json.loads(answer.body)["message"]
+
+
+async def coroutine() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda s: s.run("x", coroutine()), "step 'x' is given what a function returned"),
+        (lambda s: s.run("x", 5), "step 'x' is given 5; it takes a function"),
+        (lambda s: s.run(5, print), "the id of a step is 5; it takes a text"),
+        (lambda s: s.run(StepOptions("x", retry=3), print), "retry of step 'x' is 3"),  # type: ignore[arg-type] # what is refused
+        (lambda s: s.sleep_until("x", "2030-01-01"), "step 'x' sleeps until '2030-01-01'"),
+        (lambda s: s.invoke("x", function="f"), "step.invoke is given 'f'; it takes a function"),
+        (lambda s: s.ai.infer("x", adapter="openai", body={}), "step 'x': the adapter is 'openai'"),
+        (lambda s: s.realtime.publish("x", "c", 1), "step 'x' publishes to 'c'; it takes a Topic"),
+        (lambda s: s.map("x", str, 5), "step.map 'x' is given 5; it takes the items"),
+        (lambda s: s.send_event("x", {"name": "a/b"}), "event 0 is a dict, not an Event"),
+    ],
+)
+def test_what_is_no_argument_of_a_step_is_named(mode: Mode, ask: Any, message: str) -> None:
+    def f(ctx: Any) -> Steps:
+        yield ask(ctx.step)
+
+    answer = define(both(mode, f)).call()
+    assert message in answer.body.decode()
+
+
+def test_a_step_on_another_thread_is_refused_at_once() -> None:
+    async def f(ctx: Any) -> None:
+        await asyncio.to_thread(lambda: asyncio.run(ctx.step.run("x", str)))
+
+    def g(ctx: Any) -> None:
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                ctx.step.run("x", str)
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        raise failed[0]
+
+    for handler in (f, g):
+        answer = define(handler).call()
+        assert json.loads(answer.body)["name"] == "StepElsewhereError"
+
+
+def test_a_function_that_failed_is_not_blamed_for_steps_that_it_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def f(ctx: Any) -> None:
+        waiting = asyncio.ensure_future(ctx.step.run("x", str))
+        await asyncio.sleep(0)
+        waiting.done()
+        raise ValueError("no")
+
+    assert define(f).call().status == 500
+    assert "without waiting" not in caplog.text

@@ -1,0 +1,10 @@
+"""The app by the FastAPI extension, every call a stream."""
+
+import azure.functions as func
+from shop import client  # type: ignore[import-not-found]  # it lies beside this file
+
+from inngest_serverless import Streaming
+from inngest_serverless.azure.streaming import blueprint
+
+app = func.FunctionApp()
+app.register_functions(blueprint(client, streaming=Streaming.FORCE))
