@@ -13,9 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
-from collections.abc import AsyncGenerator, Callable
-from typing import cast
+from collections.abc import Callable
 
 from inngest_sdk import drive, transport
 from inngest_serverless.aws.environment import Environment
@@ -60,7 +58,7 @@ def watch(environment: Environment) -> None:
 def forget() -> None:
     """Let go of what a snapshot must not hold: open connections, fetched secrets, and what the
     hooks know of."""
-    _close_connections()
+    transport.close()
     secrets = sys.modules.get("inngest_serverless.secrets")
     if secrets is not None:
         secrets.forget()
@@ -81,32 +79,10 @@ def renew() -> None:
         hook()
 
 
-def _close_connections() -> None:
-    client, transport._client = transport._client, None
-    if client is not None:
-        client.close()
-    for loop, (_, closing) in list(transport._async_clients.items()):
-        if not loop.is_running() and not loop.is_closed():
-            loop.run_until_complete(cast("AsyncGenerator[None, None]", closing).aclose())
-
-
-_inherited: list[object] = []
-
-
 def forget_inherited() -> None:
-    """Leave to the parent process what is its own.
-
-    Connections are not closed: that would end them for the parent. Nor is its event loop, whose
-    selector both would share. Of its threads, none is here.
-    """
-    import atexit
-
-    _inherited.extend((transport._client, dict(transport._async_clients), drive._threads))
-    if transport._client is not None:
-        atexit.unregister(transport._client.close)
-    transport._client = None
-    transport._async_clients.clear()
-    drive._threads = threading.local()
+    """Leave to the parent process what is its own: connections, event loops, threads."""
+    transport.disown()
+    drive.disown()
     streaming = sys.modules.get("inngest_sdk.streaming")
     if streaming is not None:
-        streaming._workers.cache_clear()
+        streaming.disown()

@@ -158,5 +158,5 @@ _app = Door(LazyClient(os.environ).get)
 
 # The app that INNGEST_APP names (see `discovery`), found at the first call: function_app.py may be
 # where the client is, and is only half there while it imports this.
-app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+app: func.FunctionApp = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(_blueprint(_app, "inngest", "inngest", func.AuthLevel.ANONYMOUS))

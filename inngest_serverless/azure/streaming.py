@@ -35,11 +35,11 @@ try:
         StreamingResponse,
     )
     from starlette.requests import ClientDisconnect  # under FastAPI
-except ImportError as error:
+except ImportError as _missing:
     raise ConfigError(
         "inngest_serverless.azure.streaming needs the package "
-        f"azurefunctions-extensions-http-fastapi in requirements.txt: {error}"
-    ) from error
+        f"azurefunctions-extensions-http-fastapi in requirements.txt: {_missing}"
+    ) from _missing
 
 __all__ = ["app", "blueprint"]
 
@@ -108,7 +108,7 @@ def _blueprint(door: Door, route: str, name: str, auth_level: func.AuthLevel) ->
 
 
 # The app that INNGEST_APP names, found at the first call.
-app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+app: func.FunctionApp = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(
     _blueprint(
         Door(LazyClient(os.environ).get, streaming=Streaming.ALLOW, can_stream=True),

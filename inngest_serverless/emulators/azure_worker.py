@@ -29,7 +29,10 @@ from urllib.parse import urlsplit
 RUNTIME = "azure_functions_runtime"
 
 # The parts of which a message has one only.
-ONE_OF = {"data": ("http", "string", "json", "bytes", "int", "double"), "rpc_data": ("data",)}
+ONE_OF: dict[str, tuple[str, ...]] = {
+    "data": ("http", "string", "json", "bytes", "int", "double"),
+    "rpc_data": ("data",),
+}
 
 
 class Message(SimpleNamespace):
@@ -43,20 +46,24 @@ class Message(SimpleNamespace):
 class StatusResult(Message):
     """How a request went."""
 
-    Failure, Success = 0, 1
+    Failure: int = 0
+    Success: int = 1
 
 
 class BindingInfo(Message):
     """What a binding is, with the constants that the runtime compares with."""
 
-    out, inout = 1, 2
-    undefined = 0
+    undefined: int = 0
+    out: int = 1
+    inout: int = 2
 
 
 class SameSite:
     """Constants of a cookie."""
 
-    Lax, Strict, ExplicitNone = 1, 2, 3
+    Lax: int = 1
+    Strict: int = 2
+    ExplicitNone: int = 3
 
 
 setattr(SameSite, "None", 0)
@@ -81,7 +88,7 @@ class Messages:
         return made
 
 
-PROPERTIES = {"host": "127.0.0.1", "protos": Messages()}
+PROPERTIES: dict[str, Any] = {"host": "127.0.0.1", "protos": Messages()}
 
 
 class Failed(Exception):

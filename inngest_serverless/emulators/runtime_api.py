@@ -66,8 +66,8 @@ class ResultStream:
     """A result that the runtime posts in chunks, on its way to whoever asked for it."""
 
     def __init__(self) -> None:
-        self.content_type = ""
-        self.begun = asyncio.Event()
+        self.content_type: str = ""
+        self.begun: asyncio.Event = asyncio.Event()
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def begin(self, content_type: str) -> None:

@@ -170,6 +170,15 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 _threads = threading.local()
+_disowned: list[object] = []  # kept, as to be collected is to be closed
+
+
+def disown() -> None:
+    """Leave the event loops to the process that this one was forked from: both would share what
+    they wait with."""
+    global _threads
+    _disowned.append(_threads)
+    _threads = threading.local()
 
 
 def _on_loop(invocation: Invocation) -> Outcome:

@@ -139,10 +139,10 @@ def serve(
         tell_refused(client.middleware, client, error)
         response = wire.refused(error)
     except ConfigError as error:
-        response = wire.failed(error_json(error), retriable=True)
+        response = _unanswered(error)
     except Exception as error:
         client.logger.exception("inngest: a request could not be answered")
-        response = wire.failed(error_json(error), retriable=True)
+        response = _unanswered(error)
     response = finish(response, entrypoint)
     if wire.HANDLED in response.headers:
         return response
@@ -152,6 +152,12 @@ def serve(
         # By the key that vouched for the request: the server may know no other (wire.md A11).
         headers[signing.HEADER] = signing.sign(key, response.body, int(at))
     return Response(response.status, headers, response.body)
+
+
+def _unanswered(error: Exception) -> Response:
+    # Anybody may be reading: where in the code it happened is for the log.
+    body = error_json(error)
+    return wire.failed({"name": body["name"], "message": body["message"]}, retriable=True)
 
 
 def finish(response: Response, entrypoint: Entrypoint) -> Response:

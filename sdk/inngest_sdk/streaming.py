@@ -173,6 +173,11 @@ def _rest(flow: Flow[Response], effect: Effect) -> Flow[Response]:
         return response
 
 
+def disown() -> None:
+    """Forget the threads: none of them is in a process that was forked from this one."""
+    _workers.cache_clear()
+
+
 @cache
 def _workers() -> ThreadPoolExecutor:
     # Threads that stay: the connections that async user code keeps belong to its thread's loop.

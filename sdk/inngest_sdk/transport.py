@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 # as long as the loop runs. Idle connections are given up early, because a frozen Lambda wakes with
 # sockets that the other side has closed.
 _client: httpx.Client | None = None
-_async_clients: dict[asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, object]] = {}
+_async_clients: dict[
+    asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
+] = {}
+_disowned: list[object] = []  # kept, as to be collected is to be closed
 _KEEPALIVE_SECONDS = 5.0
 _CONNECTIONS = 10  # at once; for each request httpcore looks at every one that it has
 
@@ -73,6 +76,29 @@ async def send_async(request: Request, timeout: float) -> Response:
             return _response(await client.request(**_arguments(request, timeout)))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unreachable(request, error) from error
+
+
+def close() -> None:
+    """Close the connections that are kept, of threads and of loops that stand still; the next
+    request opens new ones."""
+    global _client
+    kept, _client = _client, None
+    if kept is not None:
+        kept.close()
+    for loop, (_, closing) in list(_async_clients.items()):
+        if not loop.is_running() and not loop.is_closed():
+            loop.run_until_complete(closing.aclose())
+
+
+def disown() -> None:
+    """Leave the connections to the process that this one was forked from: closed here, they would
+    end for it as well."""
+    global _client
+    _disowned.extend((_client, dict(_async_clients)))
+    if _client is not None:
+        atexit.unregister(_client.close)
+    _client = None
+    _async_clients.clear()
 
 
 async def _client_of_loop(library: Any) -> httpx.AsyncClient:

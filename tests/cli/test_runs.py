@@ -111,7 +111,7 @@ async def ids_of(engine: str, page: int) -> list[str]:
 
 
 def test_an_export_without_a_choice_holds_all_runs(invoke: Invoke, engine: str) -> None:
-    listed = json.loads(invoke("runs", "--json").output)["runs"]
+    listed = json.loads(invoke("runs", "--json").output)
     exported = [json.loads(line) for line in invoke("runs", "export").output.splitlines()]
     assert len(listed) > 1
     assert [each["run_id"] for each in exported] == [each["run_id"] for each in listed][::-1]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inngest_sdk import signing
+from inngest_sdk.config import Streaming
 from inngest_sdk.drive import drive
 from inngest_sdk.effects import Effect, Fetch, Flow, Now, Returned
 from inngest_sdk.endpoint import Entrypoint, serve
@@ -627,3 +628,11 @@ def test_a_serializer_gives_declared_types_back() -> None:
     assert op["data"] == "2026-11-22"
     memo = {**CALL, "steps": {op["id"]: {"data": op["data"]}}}
     assert answer(client, post(memo)).json() == "2026-11-01"
+
+
+def test_an_app_that_is_misconfigured_says_so_and_not_where_in_its_code() -> None:
+    client = shop(is_production=False, streaming=Streaming.FORCE)
+    got = answer(client, Request("PUT", URL))
+    assert got.status == 500
+    assert "cannot stream" in got.json()["message"]
+    assert got.json().keys() == {"name", "message"}

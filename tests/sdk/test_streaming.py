@@ -280,7 +280,7 @@ def test_a_platform_that_cannot_stream_and_need_not_waits(server: Server, mode: 
 
 
 @pytest.mark.parametrize(("mode_", "status"), [(ALLOW, 200), (FORCE, 500)])
-def test_lambda_is_a_platform_that_cannot_stream(mode_: Streaming, status: int) -> None:
+def test_lambda_cannot_stream_without_its_runtime(mode_: Streaming, status: int) -> None:
     handler = aws.serve(define(lambda ctx: 1), streaming=mode_)
     event = {
         "version": "2.0",

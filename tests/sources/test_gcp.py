@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,18 +104,23 @@ def test_a_cloud_event_becomes_an_event_in_a_real_server(
 
 
 @pytest.fixture(name="web")
-def web_fixture(api: EventApi, monkeypatch: pytest.MonkeyPatch) -> Any:
+def web_fixture(api: EventApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Clients of functions of apps/main.py."""
     monkeypatch.setenv("INNGEST_DEV", "1")
     monkeypatch.setenv("INNGEST_EVENT_API_BASE_URL", api.origin)
     monkeypatch.delenv("FUNCTION_SIGNATURE_TYPE", raising=False)
+
+    # What it imports the source as, and from where, is kept for one test.
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "main", raising=False)
 
     def client(target: str) -> Any:
         create_app: Any = functions_framework.create_app  # without types
         app = create_app(target, str(APPS / "main.py"))
         return app.test_client()
 
-    return client
+    yield client
+    sys.modules.pop("main", None)
 
 
 def test_an_event_in_structured_mode_becomes_one(api: EventApi, web: Any) -> None:
