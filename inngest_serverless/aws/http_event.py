@@ -63,8 +63,6 @@ DIRECT = FrontDoor("direct", False, LAMBDA_ANSWER_BYTES, "AWS Lambda")
 
 ABSOLUTE_URL = re.compile(r"(https?)://([^/?#]*)(.*)", re.DOTALL)
 
-ABSOLUTE_URL = re.compile(r"(https?)://([^/?#]*)(.*)", re.DOTALL)
-
 # Where tenant isolation is on, the request that the app sees names the tenant in this header.
 TENANT_HEADER = "x-amz-tenant-id"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from tests.contract.sites import (
     Answer,
     EventSite,
     Functions,
+    HttpSite,
     Site,
     cloud_function,
     function,
@@ -30,6 +31,7 @@ from tests.contract.sites import (
 KEY = "signkey-test-" + "ab" * 32
 EVENT_KEY = "event-key"
 BRANCH = "feature-7"
+RUN_ID = "01JCX4V1W7Q3N5S8"
 JSON = {"content-type": "application/json"}
 
 
@@ -172,10 +174,20 @@ class Door:
         """Send a request with a signature, as the server does in cloud mode."""
         return self.ask(method, query, body, {**signature(body), **(headers or {})})
 
-    def call(self, fn_id: str, value: object = None, *, step: str = "step", **more: Any) -> Reply:
+    def call(
+        self, fn_id: str, value: object = None, /, *, step: str = "step", **more: Any
+    ) -> Reply:
         """Call a function of app.py as the server does."""
         send = self.ask_signed if self.is_cloud else self.ask
         return send("POST", target(fn_id, step), call_body(value, **more))
+
+    @contextmanager
+    def begun(self, fn_id: str, value: object = None) -> Iterator[Iterator[bytes]]:
+        """Call a function over HTTP; gives the bytes of the answer as they come."""
+        site = self.site
+        assert isinstance(site, HttpSite), "events have no bytes that come one after the other"
+        with site.begun(target(fn_id), JSON, call_body(value)) as chunks:
+            yield chunks
 
 
 def unwrapped(answer: Answer) -> Reply:
@@ -192,7 +204,9 @@ def target(fn_id: str, step: str = "step") -> str:
     return f"fnId=contract-{fn_id}&stepId={step}"
 
 
-def call_body(value: object = None, *, steps: Mapping[str, Any] | None = None, **ctx: Any) -> bytes:
+def call_body(
+    value: object = None, /, *, steps: Mapping[str, Any] | None = None, **ctx: Any
+) -> bytes:
     """The body of a call; the event holds `value`, `ctx` is put on what the call says of itself."""
     event = {"id": "01JCX4V1W7", "name": "contract/any", "data": {"value": value}, "ts": 1763800000}
     steps = steps or {}
@@ -201,7 +215,7 @@ def call_body(value: object = None, *, steps: Mapping[str, Any] | None = None, *
         "event": event,
         "events": [event],
         "steps": steps,
-        "ctx": {"run_id": "01JCX4V1W7Q3N5S8", "attempt": 0, "stack": stack, **ctx},
+        "ctx": {"run_id": RUN_ID, "attempt": 0, "stack": stack, **ctx},
     }
     return json.dumps(call, ensure_ascii=False).encode()
 

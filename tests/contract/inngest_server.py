@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
+
+PATIENCE = 60.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,21 @@ class Asked:
 @dataclass
 class InngestServer:
     """What it was asked, and what it answers: to a registration `registration` (status, body), and
-    of any run's state `steps` and `events`."""
+    of any run's state `steps` and `events`. Events wait for their answer until `takes_events`."""
 
     origin: str = ""
     asked: list[Asked] = field(default_factory=list)
-    registration: tuple[int, object] = (200, {"ok": True, "modified": True})
+    takes_events: Event = field(default_factory=Event)
+    registration: tuple[int, object] = (200, None)
     steps: Mapping[str, Any] = field(default_factory=dict)
     events: list[Any] = field(default_factory=list)
 
     def forget(self) -> None:
-        """Be as at the beginning."""
-        fresh = InngestServer(self.origin)
-        self.__dict__.update(fresh.__dict__)
+        """Be as at the beginning: asked nothing, and ready for everything."""
+        self.asked.clear()
+        self.takes_events.set()
+        self.registration = (200, {"ok": True, "modified": True})
+        self.steps, self.events = {}, []
 
     def asked_at(self, path: str) -> list[Asked]:
         """The requests whose target begins so."""
@@ -53,6 +58,7 @@ class InngestServer:
             case "POST", "fn", "register":
                 return self.registration
             case "POST", "e", _:
+                self.takes_events.wait(PATIENCE)
                 sent = asked.json()
                 return 200, {"ids": [f"id-{n}" for n in range(len(sent))], "status": 200}
             case "POST", "v1", "checkpoint", _, "async":

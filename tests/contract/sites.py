@@ -16,10 +16,13 @@ from urllib.parse import urlsplit
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from inngest_serverless.emulators.local_cloud_function import (
+    CloudFunctionConfig,
+    LocalCloudFunction,
+)
 from inngest_serverless.emulators.local_lambda import LambdaConfig, LocalLambda
 from tests.azure import running as azure
 from tests.contract.lambda_events import Asking, Shape, read
-from tests.gcp import running as gcp
 
 HERE = Path(__file__).parent
 PATH = "/api/inngest"
@@ -58,9 +61,20 @@ class HttpSite:
 
     def ask(self, method: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send a request over HTTP."""
-        url = f"{self.url}?{query}" if query else self.url
-        found = self.web.request(method, url, headers=headers, content=body)
+        found = self.web.request(method, self._target(query), headers=headers, content=body)
         return Answer(found.status_code, dict(found.headers), found.content)
+
+    @contextmanager
+    def begun(
+        self, query: str, headers: Mapping[str, str], body: bytes
+    ) -> Iterator[Iterator[bytes]]:
+        """Send a POST; gives the bytes of the answer as they come."""
+        url = self._target(query)
+        with self.web.stream("POST", url, headers=headers, content=body) as response:
+            yield response.iter_raw()
+
+    def _target(self, query: str) -> str:
+        return f"{self.url}?{query}" if query else self.url
 
 
 @dataclass(frozen=True)
@@ -111,12 +125,12 @@ def function(environment: Mapping[str, str]) -> Iterator[Function]:
 @contextmanager
 def cloud_function(target: str, environment: Mapping[str, str]) -> Iterator[str]:
     """The app in functions-framework; gives its URL."""
-    source = gcp.APPS / "main.py"
-    app = {"INNGEST_APP": "app:client", "PYTHONPATH": str(HERE), **environment}
-    if environment.get("INNGEST_DEV") is None:
-        app["INNGEST_DEV"] = "0"
-    with gcp.running(target, source=source, environ=app) as running:
-        yield running.url
+    variables = {"INNGEST_APP": "app:client", **environment}
+    config = CloudFunctionConfig(target=target, environment=variables, directory=HERE)
+    with start_blocking_portal() as portal:
+        local = LocalCloudFunction(config, on_log=lambda line: None)
+        with portal.wrap_async_context_manager(local):
+            yield local.url
 
 
 @contextmanager
