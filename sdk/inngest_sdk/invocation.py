@@ -76,7 +76,8 @@ class FunctionCall:
         try:
             return self._run(drive, around)
         finally:
-            call_hooks(around.close())
+            if around.chain:
+                call_hooks(around.close())
 
     async def run_async(self, drive: AsyncDriver) -> Outcome:
         """Run an async function to its outcome, on the running loop."""
@@ -89,7 +90,8 @@ class FunctionCall:
         try:
             return await self._run_async(drive, around)
         finally:
-            await await_hooks(around.close())
+            if around.chain:
+                await await_hooks(around.close())
 
     def _run(self, drive: Driver, around: Around) -> Outcome:
         from inngest_sdk.drive import within
@@ -106,9 +108,10 @@ class FunctionCall:
             context: ContextSync[Any] = ContextSync(
                 **self._facts(inside), group=GroupSync(execution), step=step
             )
-            execution.do_something_new = lambda: call_hooks(around.before())
             execution.check_result = self._result
-            call_hooks(around.begin(context))
+            if around.chain:
+                execution.do_something_new = lambda: call_hooks(around.before())
+                call_hooks(around.begin(context))
         except Exception as error:
             return Raised(error)
         with entered(context):
@@ -130,10 +133,11 @@ class FunctionCall:
             step = Step(self.client, execution, around.chain, links)
             inside = Inside(execution, lambda: drive(now()), streams)
             context: Context[Any] = Context(**self._facts(inside), group=Group(), step=step)
-            execution.do_something_new = lambda: await_hooks(around.before())
             execution.check_result = self._result
             execution.on_stray = self._warn_of
-            await await_hooks(around.begin(context))
+            if around.chain:
+                execution.do_something_new = lambda: await_hooks(around.before())
+                await await_hooks(around.begin(context))
         except Exception as error:
             return Raised(error)
         with entered(context):
