@@ -111,7 +111,7 @@ def web_fixture(api: EventApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]
     monkeypatch.delenv("FUNCTION_SIGNATURE_TYPE", raising=False)
 
     # What it imports the source as, and from where, is kept for one test.
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.syspath_prepend(APPS)
     monkeypatch.delitem(sys.modules, "main", raising=False)
 
     def client(target: str) -> Any:
