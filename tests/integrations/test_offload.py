@@ -9,7 +9,6 @@ import json
 import os
 import threading
 import time
-import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -343,11 +342,8 @@ def gcs() -> Iterator[Any]:
         create_server,
     )
 
-    with warnings.catch_warnings():
-        # Google's own, of Python 3.10, when its library is loaded.
-        warnings.simplefilter("ignore", FutureWarning)
-        storage: Any = importlib.import_module("google.cloud.storage")  # without types
-        credentials: Any = importlib.import_module("google.auth.credentials")
+    storage: Any = importlib.import_module("google.cloud.storage")  # without types
+    credentials: Any = importlib.import_module("google.auth.credentials")
 
     emulator: Any = create_server("127.0.0.1", 0, in_memory=True, default_bucket="state")
     emulator.start()
