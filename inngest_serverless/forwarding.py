@@ -26,9 +26,10 @@ from inngest_sdk.client import Inngest
 from inngest_sdk.errors import ConfigError, Error, SendEventsError
 from inngest_sdk.event_types import plain
 from inngest_sdk.events import Event
+from inngest_sdk.flow_control import check_event_name
 from inngest_sdk.http import dumps
 from inngest_sdk.middleware import Chain, MiddlewareSync
-from inngest_sdk.sending import send_flow
+from inngest_sdk.sending import RESERVED_PREFIX, send_flow
 
 # The server refuses events from outside of these (engine.md 1.2).
 EARLIEST_MS = 315_532_800_000  # 1980-01-01
@@ -105,6 +106,13 @@ class Rules:
     on_poison: OnPoison = "fail"
 
     def __post_init__(self) -> None:
+        if isinstance(self.name, str):
+            check_event_name("the name of a bridge's events", self.name)
+            if self.name.lower().startswith(RESERVED_PREFIX):
+                raise ConfigError(
+                    f"the name of a bridge's events is {self.name!r}; names that begin with "
+                    f"'{RESERVED_PREFIX}' are Inngest's own"
+                )
         if self.on_poison in ("fail", "drop"):
             return
         import inspect
@@ -153,7 +161,7 @@ def raise_for(failures: Sequence[Failure], total: int) -> None:
     """Raise ForwardError if there is a failure, naming the first few."""
     if not failures:
         return
-    named = "; ".join(f"{each.receipt}: {each.reason}" for each in failures[:_NAMED])
+    named = "; ".join(f"{each.receipt or 'it'}: {each.reason}" for each in failures[:_NAMED])
     more = len(failures) - _NAMED
     raise ForwardError(
         f"{len(failures)} of {total} messages did not become events: {named}"

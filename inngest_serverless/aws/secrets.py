@@ -105,19 +105,28 @@ def _through_powertools(scheme: str, name: str) -> str:
     from aws_lambda_powertools.utilities import parameters
 
     # What is kept, and how long, is not for two to decide.
+    client = _client(scheme)
     if scheme == "ssm":
-        return _text(parameters.get_parameter(name, decrypt=True, force_fetch=True))
-    return _text(parameters.get_secret(name, force_fetch=True))
+        provider = parameters.SSMProvider(boto3_client=client)
+        return _text(provider.get(name, decrypt=True, force_fetch=True))
+    return _text(parameters.SecretsProvider(boto3_client=client).get(name, force_fetch=True))
 
 
-def _through_boto3(scheme: str, name: str) -> str:
+def _client(scheme: str) -> Any:
     import boto3  # type: ignore[import-untyped]  # ships no types
     from botocore.config import Config  # type: ignore[import-untyped]  # ships no types
 
     limits = Config(
         connect_timeout=TIMEOUT_SECONDS, read_timeout=TIMEOUT_SECONDS, retries={"max_attempts": 2}
     )
-    client: Any = boto3.client("ssm" if scheme == "ssm" else "secretsmanager", config=limits)
+    # Lambda sets AWS_REGION; boto3 by itself reads AWS_DEFAULT_REGION.
+    region = os.environ.get("AWS_REGION") or None
+    service = "ssm" if scheme == "ssm" else "secretsmanager"
+    return boto3.client(service, region_name=region, config=limits)
+
+
+def _through_boto3(scheme: str, name: str) -> str:
+    client = _client(scheme)
     if scheme == "ssm":
         return _text(client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"])
     return _text(client.get_secret_value(SecretId=name).get("SecretString"))
@@ -147,7 +156,9 @@ def _code_in(text: str) -> str | None:
 
 
 def _refused(scheme: str, code: str) -> SecretUnavailableError:
-    return SecretUnavailableError(f"AWS answered {code}; {_advice(scheme, code)}")
+    # Other names are those of what went wrong on the way there.
+    said = f"AWS answered {code}" if code.startswith((*_NOT_FOUND, *_DENIED)) else code
+    return SecretUnavailableError(f"{said}; {_advice(scheme, code)}")
 
 
 def _advice(scheme: str, code: str) -> str:

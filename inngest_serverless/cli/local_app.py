@@ -34,8 +34,12 @@ from inngest_serverless.emulators.local_lambda import LambdaConfig, LocalLambda
 from inngest_serverless.engine.server import DevOptions, DevServer
 
 PATH = "/api/inngest"
-# Set for a deployment, these would send the app elsewhere. Empty counts as not set.
+# Set for a deployment, these would send the app elsewhere, or have it fetch keys that nobody needs
+# here. Empty counts as not set.
 NOT_HERE = (
+    "INNGEST_SIGNING_KEY",
+    "INNGEST_SIGNING_KEY_FALLBACK",
+    "INNGEST_EVENT_KEY",
     "INNGEST_BASE_URL",
     "INNGEST_API_BASE_URL",
     "INNGEST_EVENT_API_BASE_URL",

@@ -261,8 +261,13 @@ class _Settings:
         def convert(text: str) -> Key:
             _refuse_unresolved(text)
             scheme, colon, where = text.partition(":")
-            if not colon or scheme not in schemes:
+            if not colon:
                 return signing_key_of(text) if is_signing_key else Secret(text)
+            if scheme not in schemes:
+                raise ValueError(
+                    "has a colon, as what says where a key lies, but does not begin with one of "
+                    f"{', '.join(sorted(schemes))} (others: inngest_serverless.secrets.register)"
+                )
             if not where:
                 raise ValueError(f"is {text!r}; the name of the secret is missing")
             return Reference(scheme, where, name, is_signing_key, self._secret_age)

@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from inngest_serverless.cli.dev import Log, log_ended
-from inngest_serverless.cli.local_app import check_app, proxy_free
+from inngest_serverless.cli.local_app import check_app, environment, proxy_free
 from inngest_serverless.cli.problems import WrongUse
 from inngest_serverless.engine.engine import Engine
 from inngest_serverless.engine.model import Call, Reply
@@ -250,3 +250,9 @@ def refused(*words: str) -> str:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     return done.stderr
+
+
+def test_an_app_in_development_has_no_keys_to_fetch() -> None:
+    given = environment("hello:client", "http://127.0.0.1:8288")
+    keys = ("INNGEST_SIGNING_KEY", "INNGEST_SIGNING_KEY_FALLBACK", "INNGEST_EVENT_KEY")
+    assert [given[name] for name in keys] == ["", "", ""]

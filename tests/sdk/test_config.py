@@ -246,11 +246,6 @@ def test_an_argument_may_be_a_reference_too() -> None:
     assert config.signing_key == Reference("ssm", "/a")
 
 
-@pytest.mark.parametrize("key", ["ssm", "ssm/a", "other:key", "http://key"])
-def test_an_event_key_of_no_known_scheme_is_the_key_itself(key: str) -> None:
-    assert Config.from_env({"INNGEST_EVENT_KEY": key}).event_key == Secret(key)
-
-
 def test_a_reference_has_a_name() -> None:
     with pytest.raises(ConfigError, match=r"INNGEST_EVENT_KEY is 'ssm:'; the name .* is missing"):
         Config.from_env({"INNGEST_EVENT_KEY": "ssm:"})
@@ -339,3 +334,13 @@ def test_secrets_are_equal_by_what_they_hide() -> None:
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a")}) == 1
+
+
+@pytest.mark.parametrize("variable", ["INNGEST_EVENT_KEY", "INNGEST_SIGNING_KEY"])
+@pytest.mark.parametrize("text", ["smm:/a", "SSM:/a", "vault:secret-word"])
+def test_a_reference_with_an_unknown_scheme_is_not_taken_for_a_key(
+    variable: str, text: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{variable} has a colon.* keyvault, .*ssm") as raised:
+        Config.from_env({variable: text})
+    assert text not in raised.value.message

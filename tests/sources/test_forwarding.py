@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from inngest_sdk.errors import ConfigError, SendEventsError
+from inngest_sdk.errors import ConfigError, FunctionConfigInvalidError, SendEventsError
 from inngest_serverless import Event, Inngest, MiddlewareSync
 from inngest_serverless.forwarding import (
     Failure,
@@ -371,3 +371,9 @@ def test_two_cloud_events_are_the_same_by_source_and_id() -> None:
         "body": {},
         "encoding": "json",
     }
+
+
+@pytest.mark.parametrize("name", ["inngest/x", "Inngest/X", "", "x" * 300])
+def test_a_name_that_no_event_can_have_is_refused_at_once(name: str) -> None:
+    with pytest.raises((ConfigError, FunctionConfigInvalidError), match="name of a bridge's"):
+        Rules(name=name)
