@@ -81,6 +81,7 @@ class AsyncExecution(Execution):
         self._replays: list[tuple[int, int, Parked]] = []  # a heap: who finished first is on top
         self._new: list[Parked] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._has_ended = False  # user code, by itself
         self._broken: Exception | None = None  # an error of ours, in the task of user code
         self._call_ends: bool | None = None  # known when the step that runs here has run
 
@@ -105,6 +106,7 @@ class AsyncExecution(Execution):
                     break
         finally:
             swallowed = await self._leave()
+            self._let_go()
         if self._broken is not None:
             return Raised(self._broken)
         return self.swallowed(swallowed) if swallowed else self.outcome()
@@ -263,8 +265,14 @@ class AsyncExecution(Execution):
         else:
             self.succeed(found, ran)
 
+    def _let_go(self) -> None:
+        """Let the tasks be freed at once: each holds the context of user code, which holds this."""
+        self._has_ended = self._main.done() and not self._main.cancelled()
+        self._tasks.clear()
+        del self._main
+
     def _stray(self, name: str) -> None:
-        if self._main.done() and not self._main.cancelled():
+        if self._has_ended:
             self.on_stray(name)
 
     def _ended(self) -> Outcome:
@@ -273,7 +281,7 @@ class AsyncExecution(Execution):
         if (error := self._main.exception()) is not None:
             return Raised(user_error(error))
         for parked in self._new:
-            self._stray(parked.found.step.name)
+            self.on_stray(parked.found.step.name)
         return self.returned(self._main.result())
 
     async def _leave(self) -> str | None:
