@@ -47,7 +47,7 @@ def watch(environment: Environment) -> None:
         return
     try:
         # The runtime has it wherever there are snapshots. It ships no types.
-        import snapshot_restore_py  # type: ignore[import-untyped,unused-ignore]
+        import snapshot_restore_py  # type: ignore[import-untyped,unused-ignore]  # ships no types
     except ImportError:
         LOG.warning("SnapStart is on, but its hooks (snapshot_restore_py) are missing")
         return

@@ -53,13 +53,11 @@ def run(
     kind: str = "step.run",
     write: Callable[[Any], Any] = same,
     read: Callable[[Any], Any] = same,
-    shown: tuple[Any, ...] | None = None,
 ) -> Ask:
-    """A step that runs `call` here. `shown` are the arguments that the server is told, where
-    they are not all."""
+    """A step that runs `call` here."""
     chosen = options(step_id)
     _check_callable(chosen.id, call)
-    op = steps.run_op(chosen.id, args if shown is None else shown, kind)
+    op = steps.run_op(chosen.id, args, kind)
     return Ask(chosen, op, call, args, kwargs or {}, write, read)
 
 

@@ -135,7 +135,8 @@ def serve(
             # The answer does not say why, so the log has to.
             client.logger.warning("inngest: refused a request: %s", error.message)
         elif isinstance(error, (DevModeInCloudError, SecretUnavailableError)):
-            client.logger.error("inngest: %s", error.message, exc_info=error)
+            client.logger.error("inngest: %s", error.message)
+            client.logger.debug("inngest: it came from here", exc_info=error)
         tell_refused(client.middleware, client, error)
         response = wire.refused(error)
     except ConfigError as error:

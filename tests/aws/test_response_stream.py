@@ -134,7 +134,7 @@ def test_a_refused_stream_is_the_runtime_clients_to_handle() -> None:
 
     play(413, older)
     handled, _ = play(413, newer)
-    assert [type(error) for error in handled] == [RuntimeError]  # type: ignore[attr-defined]
+    assert [type(error) for error in handled] == [RuntimeError]  # type: ignore[attr-defined]  # a stand-in's own
 
 
 def test_a_runtime_api_that_is_gone_is_the_runtime_clients_to_handle() -> None:
